@@ -1,0 +1,46 @@
+# The two commands that a newcomer needs: `make demo` and `make test`.
+
+SWITCH ?= softswitch
+PY := .venv/bin/python
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+P4C ?= p4c-bm2-ss
+# Everything that makes interfaces or processes runs in namespaces of its own, which go when it ends: on this host
+# nothing is changed and nothing is left.
+SANDBOX := $(SUDO) unshare --net --pid --mount --fork --kill-child=KILL --mount-proc
+
+.PHONY: help demo test check lint types format p4 install clean
+
+help:
+	@echo "make demo [SWITCH=bmv2] [STAY=1]   run the array in Mininet and prove it with real traffic"
+	@echo "make test [SWITCH=bmv2] [ARGS=…]   run the tests; ARGS go to pytest"
+	@echo "make check                         lint, types and tests: what CI runs"
+	@echo "make p4                            compile p4/ into p4/build/ (needs $(P4C))"
+
+install:
+	@scripts/bootstrap
+
+demo: install
+	@$(SUDO) $(PY) -m pentaflow demo --switch $(SWITCH) $(if $(STAY),--stay)
+
+test: install
+	@$(SANDBOX) sh -c 'ip link set lo up && SWITCH=$(SWITCH) exec $(PY) -m pytest $(ARGS)'
+
+lint: install
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: install
+	@$(PY) -m mypy
+
+check: lint types test
+
+format: install
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+p4:
+	@$(P4C) --Werror --p4runtime-files p4/build/pentaflow.p4info.txtpb -o p4/build/pentaflow.json p4/pentaflow.p4
+	@cd p4 && sha256sum *.p4 build/pentaflow.json build/pentaflow.p4info.txtpb >build/SHA256SUMS
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tlsnodes/tls/*.so

@@ -1,0 +1,100 @@
+// Client packet → vserver → bucket → slot → node [D2] [D4] [D5]. Of the packet only the destination MAC is rewritten.
+
+control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    BucketHash() bucket_hash;
+
+    // Packets and bytes of each bucket; with the idle timeout they are the DLBA's "hits" and "last access".
+    @id(0x13000001)
+    direct_counter(CounterType.packets_and_bytes) bucket_counter;
+    @id(0x13000002)
+    direct_counter(CounterType.packets_and_bytes) slot_counter;
+
+    action drop(bit<32> reason) {
+        meta.dropped = 1;
+        meta.drop_reason = reason;
+    }
+
+    @id(0x01000001)
+    action set_vserver(vserver_id_t vserver_id, bit<16> bucket_mask, hash_key_kind_t hash_key_kind, bit<64> hash_key) {
+        meta.schedule.vserver_id = vserver_id;
+        meta.schedule.bucket_mask = bucket_mask;
+        meta.schedule.hash_key_kind = hash_key_kind;
+        meta.schedule.hash_key = hash_key;
+    }
+
+    @id(0x01000002)
+    action no_vserver() {
+        drop(DROP_NO_VSERVER);
+    }
+
+    @id(0x02000001)
+    table vserver {
+        key = {
+            hdr.ipv4.dst_addr : exact @name("dst_addr");
+            hdr.ipv4.protocol : exact @name("protocol");
+            meta.dst_port     : exact @name("dst_port");
+        }
+        actions = { set_vserver; @defaultonly no_vserver; }
+        const default_action = no_vserver();
+        size = VSERVER_TABLE_SIZE;
+    }
+
+    @id(0x01000003)
+    action set_slot(slot_t slot) {
+        meta.schedule.slot = slot;
+    }
+
+    @id(0x01000004)
+    action unassigned_bucket() {
+        drop(DROP_UNASSIGNED_BUCKET);
+    }
+
+    @id(0x02000002)
+    table bucket {
+        key = {
+            meta.schedule.vserver_id : exact @name("vserver_id");
+            meta.schedule.bucket     : exact @name("bucket");
+        }
+        actions = { set_slot; @defaultonly unassigned_bucket; }
+        const default_action = unassigned_bucket();
+        counters = bucket_counter;
+        support_timeout = true;
+        size = BUCKET_TABLE_SIZE;
+    }
+
+    @id(0x01000005)
+    action set_node(node_id_t node_id, mac_addr_t node_mac, port_t port) {
+        meta.schedule.node_id = node_id;
+        hdr.ethernet.dst_addr = node_mac;
+        standard_metadata.egress_spec = port;
+    }
+
+    @id(0x01000006)
+    action unassigned_slot() {
+        drop(DROP_UNASSIGNED_SLOT);
+    }
+
+    @id(0x02000003)
+    table slot {
+        key = { meta.schedule.slot : exact @name("slot"); }
+        actions = { set_node; @defaultonly unassigned_slot; }
+        const default_action = unassigned_slot();
+        counters = slot_counter;
+        size = SLOT_TABLE_SIZE;
+    }
+
+    apply {
+        if (meta.has_ports == 0) {
+            if (hdr.ipv4.isValid() && (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0)) {
+                drop(DROP_FRAGMENT);
+            } else {
+                drop(DROP_NOT_TCP_OR_UDP);
+            }
+        } else if (vserver.apply().hit) {
+            bucket_hash.apply(hdr, meta);
+            if (bucket.apply().hit) {
+                slot.apply();
+            }
+        }
+    }
+}

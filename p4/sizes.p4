@@ -1,0 +1,27 @@
+// Table sizes and widths, in one place. Targets with less memory override them on p4c's command line (-D).
+
+#ifndef ADMIT_TABLE_SIZE
+#define ADMIT_TABLE_SIZE 1024
+#endif
+#ifndef ARP_TABLE_SIZE
+#define ARP_TABLE_SIZE 1024
+#endif
+#ifndef VSERVER_TABLE_SIZE
+#define VSERVER_TABLE_SIZE 1024
+#endif
+// Four vservers of 65,536 buckets, or 64 of the default 4,096.
+#ifndef BUCKET_TABLE_SIZE
+#define BUCKET_TABLE_SIZE 262144
+#endif
+#ifndef SLOT_TABLE_SIZE
+#define SLOT_TABLE_SIZE 65536
+#endif
+#ifndef STATION_TABLE_SIZE
+#define STATION_TABLE_SIZE 16384
+#endif
+#ifndef FLOOD_TABLE_SIZE
+#define FLOOD_TABLE_SIZE 4096
+#endif
+#ifndef DROP_REASONS
+#define DROP_REASONS 8
+#endif

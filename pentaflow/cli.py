@@ -1,0 +1,154 @@
+"""The `pentaflow` command (shell): parses arguments, runs one process, turns errors into one line and an exit status.
+
+Exit status: 0 done, 1 something that was asked for does not hold, 2 bad input or a machine that lacks something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
+from pentaflow.files import load_configuration
+from pentaflow.logs import configure_logs
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class SwitchKind(StrEnum):
+    """What runs the P4 program in a Mininet topology."""
+
+    SOFTSWITCH = "softswitch"
+    BMV2 = "bmv2"
+
+
+ConfigurationFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML configuration file.")]
+
+
+@app.callback()
+def _logs(
+    log_level: Annotated[LogLevel, typer.Option(help="Lowest level to log.")] = LogLevel.INFO,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON objects, one a line.")] = False,
+) -> None:
+    configure_logs(log_level, as_json=log_json)
+
+
+@app.command("check-config")
+def check_config(path: ConfigurationFile) -> None:
+    """Check a configuration file and the files that it names."""
+    configuration = load_configuration(path)
+    counts = (
+        f"{len(configuration.switches)} switches, {len(configuration.nodes)} nodes, "
+        f"{len(configuration.vservers)} vservers, {len(configuration.pools)} pools"
+    )
+    typer.echo(f"{path}: ok ({counts})")
+
+
+@app.command()
+def switch(
+    port: Annotated[list[str], typer.Option(metavar="N=INTERFACE", help="Attach an interface as port N.")],
+    grpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="P4Runtime end point.")] = "127.0.0.1:9559",
+    device_id: Annotated[int, typer.Option(min=0, help="P4Runtime device id.")] = 1,
+    cpu_port: Annotated[int, typer.Option(min=1, max=510, help="Port number of packet-in and packet-out.")] = 510,
+) -> None:
+    """Run the softswitch: a P4Runtime switch on Linux interfaces."""
+    from softswitch.switch import SwitchOptions, run_switch
+
+    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=_parse_ports(port), cpu_port=cpu_port)
+    _serve(lambda: run_switch(options))
+
+
+@app.command()
+def controller(path: ConfigurationFile) -> None:
+    """Run the controller: bucket maps, health, layer 2 and the REST API."""
+    from controller.app import run_controller
+
+    configuration = load_configuration(path)
+    _serve(lambda: run_controller(configuration))
+
+
+@app.command()
+def node(path: ConfigurationFile, name: Annotated[str, typer.Argument(help="Which node of the file this is.")]) -> None:
+    """Run a TLS proxy node."""
+    import uvloop
+
+    from tlsnodes.node import run_node
+
+    configuration = load_configuration(path)
+    _serve(lambda: run_node(configuration, name), loop_factory=uvloop.new_event_loop)
+
+
+@app.command()
+def demo(
+    switch_kind: Annotated[SwitchKind, typer.Option("--switch", help="The switch target.")] = SwitchKind.SOFTSWITCH,
+    stay: Annotated[bool, typer.Option("--stay", help="Leave the topology up until Ctrl-C.")] = False,
+) -> None:
+    """Run the whole array in Mininet and prove it with real traffic."""
+    from pentaflow.demo import run
+
+    raise typer.Exit(run(switch=switch_kind.value, stay=stay))
+
+
+def _parse_ports(texts: list[str]) -> dict[int, str]:
+    ports: dict[int, str] = {}
+    for text in texts:
+        number, equals, interface = text.partition("=")
+        if not (equals and interface and number.isdecimal() and 1 <= int(number) <= 510):
+            raise ConfigurationError("--port", f"{text!r} is not N=INTERFACE with N from 1 to 510")
+        if int(number) in ports:
+            raise ConfigurationError("--port", f"port {number} is given twice")
+        if interface in ports.values():
+            raise ConfigurationError("--port", f"interface {interface} is given twice")
+        ports[int(number)] = interface
+    return ports
+
+
+def _serve(
+    run: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
+    """Run a server until it ends by itself or SIGINT or SIGTERM cancels it."""
+
+    async def until_signalled() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        await run()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        try:
+            runner.run(until_signalled())
+        except asyncio.CancelledError:
+            return
+
+
+def main() -> None:
+    """Entry point of the `pentaflow` command."""
+    try:
+        app(standalone_mode=True)
+    except PentaflowError as error:
+        print(f"pentaflow: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""TLS on OpenSSL through a compiled cffi binding."""

@@ -1,0 +1,1 @@
+"""Declared topologies: data, no behaviour."""
