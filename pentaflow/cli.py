@@ -70,7 +70,10 @@ def switch(
     """Run the softswitch: a P4Runtime switch on Linux interfaces."""
     from softswitch.switch import SwitchOptions, run_switch
 
-    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=_parse_ports(port), cpu_port=cpu_port)
+    ports = _parse_ports(port)
+    if cpu_port in ports:
+        raise ConfigurationError("--port", f"port {cpu_port} is the CPU port; an interface needs another number")
+    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port)
     _serve(lambda: run_switch(options))
 
 
@@ -109,7 +112,7 @@ def _parse_ports(texts: list[str]) -> dict[int, str]:
     ports: dict[int, str] = {}
     for text in texts:
         number, equals, interface = text.partition("=")
-        if not (equals and interface and number.isdecimal() and 1 <= int(number) <= 510):
+        if not (equals and interface and len(number) <= 3 and number.isdecimal() and 1 <= int(number) <= 510):
             raise ConfigurationError("--port", f"{text!r} is not N=INTERFACE with N from 1 to 510")
         if int(number) in ports:
             raise ConfigurationError("--port", f"port {number} is given twice")

@@ -1,19 +1,18 @@
 """The one configuration schema: what the YAML file, the REST API and the command line share [O1].
 
-Every model is frozen and refuses unknown keys. `parse` turns a YAML text into a `Configuration` or raises a
-`ConfigurationError` whose place is `file:line: path.of.the[0].field`.
+Every model is frozen and refuses unknown keys. `pentaflow.parsing` reads it from YAML.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,11 +20,10 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
+    Strict,
     model_validator,
 )
 
-from pentaflow.errors import ConfigurationError
 from pentaflow.hash import HashKeyKind
 
 
@@ -37,10 +35,9 @@ class Model(BaseModel):
 
 def parse_mac(text: str) -> int:
     """`aa:bb:cc:dd:ee:ff` → 48-bit integer; ValueError if it is not a unicast MAC address."""
-    parts = text.split(":") if isinstance(text, str) else []
-    if len(parts) != 6 or not all(len(p) == 2 for p in parts):
+    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text):
         raise ValueError(f"{text!r} is not a MAC address like 02:00:00:00:00:01")
-    value = int("".join(parts), 16)
+    value = int(text.replace(":", ""), 16)
     if value >> 40 & 1 or value == 0:
         raise ValueError(f"{text} is not a unicast MAC address")
     return value
@@ -55,7 +52,7 @@ class HostPort(Model):
     """A TCP end point; written `host:port` in YAML."""
 
     host: str
-    port: int = Field(ge=0, le=65535)
+    port: Integer = Field(ge=0, le=65535)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -76,6 +73,18 @@ def _power_of_two(value: int) -> int:
     return value
 
 
+def _hash_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[0-9a-fA-F]{16}", value.get_secret_value()):
+        raise ValueError("expected 16 hexadecimal digits")
+    return value
+
+
+def _address(value: object) -> object:
+    if isinstance(value, int):
+        raise ValueError(f"{value} is not an IPv4 address")
+    return value
+
+
 def _hash_key_kind(value: object) -> object:
     names = {"src": HashKeyKind.SRC, "src_port": HashKeyKind.SRC_PORT, "5tuple": HashKeyKind.FIVE_TUPLE}
     if isinstance(value, str):
@@ -85,9 +94,24 @@ def _hash_key_kind(value: object) -> object:
     return value
 
 
+Location = tuple[int | str, ...]
+
+
+class MisplacedError(ValueError):
+    """A value that is fine by itself and wrong where it stands; `location` is its path from the root."""
+
+    def __init__(self, location: Location, message: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+# YAML's booleans are no numbers here, nor are its numbers addresses.
+Integer = Annotated[int, Strict()]
+Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Mac = Annotated[str, AfterValidator(lambda v: format_mac(parse_mac(v)))]
 Endpoint = Annotated[HostPort, BeforeValidator(_host_port)]
+Port = Annotated[int, Field(ge=1, le=509)]  # of a switch; 510 is the CPU port, 511 drops: p4/ids.p4
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
@@ -95,19 +119,19 @@ CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 class Health(Model):
     """How nodes are probed [H1]: `fall` failures in a row make one down, `rise` successes up."""
 
-    interval_ms: int = Field(default=100, ge=20, le=60_000)
-    timeout_ms: int = Field(default=100, ge=10, le=60_000)
-    rise: int = Field(default=2, ge=1, le=100)
-    fall: int = Field(default=3, ge=1, le=100)
+    interval_ms: Integer = Field(default=100, ge=20, le=60_000)
+    timeout_ms: Integer = Field(default=100, ge=10, le=60_000)
+    rise: Integer = Field(default=2, ge=1, le=100)
+    fall: Integer = Field(default=3, ge=1, le=100)
 
 
 class Controller(Model):
     """The controller's own end points."""
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
-    election_id: int = Field(default=1, ge=1, lt=1 << 64)
+    election_id: Integer = Field(default=1, ge=1, lt=1 << 64)
     health: Health = Health()
-    slots_per_node: int = Field(default=16, ge=1, le=16)
+    slots_per_node: Integer = Field(default=16, ge=1, le=16)
 
 
 class Switch(Model):
@@ -115,9 +139,9 @@ class Switch(Model):
 
     name: Name
     grpc: Endpoint
-    device_id: int = Field(default=1, ge=0)
-    ports: tuple[Annotated[int, Field(ge=1, le=510)], ...] = Field(min_length=1)
-    probe_address: IPv4Address
+    device_id: Integer = Field(default=1, ge=0)
+    ports: tuple[Port, ...] = Field(min_length=1)
+    probe_address: Address
     mac_ageing_s: Seconds = 300
 
 
@@ -125,11 +149,11 @@ class Node(Model):
     """A TLS proxy machine. `id` is its number in the data plane: stable, never given to another node."""
 
     name: Name
-    id: int = Field(ge=1, le=4095)
+    id: Integer = Field(ge=1, le=4095)
     mac: Mac
-    ports: Mapping[Name, int] = Field(min_length=1)
+    ports: Mapping[Name, Integer] = Field(min_length=1)
     management: Endpoint
-    weight: int = Field(default=1, ge=0, le=1000)
+    weight: Integer = Field(default=1, ge=0, le=1000)
 
 
 class Tls(Model):
@@ -183,13 +207,13 @@ class Vserver(Model):
     """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends."""
 
     name: Name
-    id: int = Field(ge=1, le=65535)
-    vip: IPv4Address
+    id: Integer = Field(ge=1, le=65535)
+    vip: Address
     protocol: Literal["tcp"] = "tcp"
-    port: int = Field(default=443, ge=1, le=65535)
-    buckets: Annotated[int, Field(ge=256, le=65_536), AfterValidator(_power_of_two)] = 4096
+    port: Integer = Field(default=443, ge=1, le=65535)
+    buckets: Annotated[Integer, Field(ge=256, le=65_536), AfterValidator(_power_of_two)] = 4096
     hash: Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)] = HashKeyKind.SRC_PORT
-    hash_key: Annotated[SecretStr, Field(pattern=r"^[0-9a-fA-F]{16}$")] | None = None
+    hash_key: Annotated[SecretStr, AfterValidator(_hash_key)] | None = None
     idle_timeout_s: Seconds = 90
     tls: Tls
     pool: Name
@@ -198,11 +222,13 @@ class Vserver(Model):
 
     @model_validator(mode="after")
     def _idle_outlives_keepalive(self) -> Self:
-        if self.idle_timeout_s <= self.timeouts.keepalive_s:
-            raise ValueError(
-                f"idle_timeout_s ({self.idle_timeout_s:g}) must exceed timeouts.keepalive_s "
-                f"({self.timeouts.keepalive_s:g}): a bucket may move only after nodes have closed what was idle in it"
-            )
+        for name in ("keepalive_s", "response_s"):
+            timeout_s = getattr(self.timeouts, name)
+            if self.idle_timeout_s <= timeout_s:
+                raise ValueError(
+                    f"idle_timeout_s ({self.idle_timeout_s:g}) must exceed timeouts.{name} ({timeout_s:g}): "
+                    "a bucket may move only after nodes have closed what was idle in it"
+                )
         return self
 
 
@@ -210,9 +236,9 @@ class Server(Model):
     """A back-end web server. `id` is its number in cookies: stable, never given to another server of the pool."""
 
     name: Name
-    id: int = Field(ge=1, le=65535)
+    id: Integer = Field(ge=1, le=65535)
     address: Endpoint
-    weight: int = Field(default=1, ge=0, le=1000)
+    weight: Integer = Field(default=1, ge=0, le=1000)
 
 
 class Policy(StrEnum):
@@ -241,131 +267,50 @@ class Configuration(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for what, values in self._unique():
+        for values in self._unique():
             seen: set[object] = set()
-            for value in values:
+            for location, value in values:
                 if value in seen:
-                    raise ValueError(f"{what} {value} is used twice")
+                    raise MisplacedError(location, f"{value} is used twice")
                 seen.add(value)
+        vips = {vserver.vip for vserver in self.vservers}
+        for i, switch in enumerate(self.switches):
+            if switch.probe_address in vips:
+                location = ("switches", i, "probe_address")
+                raise MisplacedError(location, f"{switch.probe_address} is a VIP; probes need an address of their own")
         pools = [pool.name for pool in self.pools]
-        for vserver in self.vservers:
+        for i, vserver in enumerate(self.vservers):
             if vserver.pool not in pools:
-                raise ValueError(f"vserver {vserver.name} names pool {vserver.pool!r}{_nearest(vserver.pool, pools)}")
+                location = ("vservers", i, "pool")
+                raise MisplacedError(location, f"no pool {vserver.pool!r}{nearest(vserver.pool, pools)}")
         switches = {switch.name: switch for switch in self.switches}
-        for node in self.nodes:
+        for i, node in enumerate(self.nodes):
             for name, port in node.ports.items():
+                location = ("nodes", i, "ports", name)
                 if name not in switches:
-                    raise ValueError(f"node {node.name} is on switch {name!r}{_nearest(name, list(switches))}")
+                    raise MisplacedError(location, f"no switch {name!r}{nearest(name, list(switches))}")
                 if port not in switches[name].ports:
-                    raise ValueError(f"node {node.name} is on port {port} of {name}, which has no such port")
+                    raise MisplacedError(location, f"switch {name} has no port {port}")
         return self
 
-    def _unique(self) -> Iterator[tuple[str, list[object]]]:
-        yield "switch name", [s.name for s in self.switches]
-        yield "node name", [n.name for n in self.nodes]
-        yield "node id", [n.id for n in self.nodes]
-        yield "node mac", [n.mac for n in self.nodes]
-        yield "vserver name", [v.name for v in self.vservers]
-        yield "vserver id", [v.id for v in self.vservers]
-        yield "vserver address", [f"{v.vip}:{v.port}/{v.protocol}" for v in self.vservers]
-        yield "pool name", [p.name for p in self.pools]
-        for pool in self.pools:
-            yield f"pool {pool.name}: server name", [s.name for s in pool.servers]
-            yield f"pool {pool.name}: server id", [s.id for s in pool.servers]
+    def _unique(self) -> Iterator[list[tuple[Location, object]]]:
+        """Values that must differ from each other, each with its place."""
+        for group, names in (
+            ("switches", ("name", "probe_address")),
+            ("nodes", ("name", "id", "mac")),
+            ("vservers", ("name", "id")),
+            ("pools", ("name",)),
+        ):
+            for name in names:
+                yield [((group, i, name), getattr(item, name)) for i, item in enumerate(getattr(self, group))]
+        yield [(("vservers", i, "vip"), f"{v.vip}:{v.port}/{v.protocol}") for i, v in enumerate(self.vservers)]
+        for p, pool in enumerate(self.pools):
+            for name in ("name", "id"):
+                yield [(("pools", p, "servers", i, name), getattr(s, name)) for i, s in enumerate(pool.servers)]
 
 
-def parse(text: str, place: str, *, base: Path = Path()) -> Configuration:
-    """Parse and check a YAML configuration.
-
-    Args:
-        text: the YAML document.
-        place: what errors call it, normally the file's path.
-        base: folder that relative paths in it are taken from.
-
-    Raises:
-        ConfigurationError: not YAML, an unknown key, a missing or wrong value, a name that nothing has.
-    """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{place}:{line}", f"not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(place, f"not YAML: {' '.join(str(error).split())}") from None
-    if root is None or not isinstance(document, dict):
-        raise ConfigurationError(place, "expected a mapping with the keys " + ", ".join(Configuration.model_fields))
-    try:
-        configuration = Configuration.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = first["loc"]
-        path = _path_text(location)
-        where = f"{place}:{_line_of(root, location)}" + (f": {path}" if path else "")
-        raise ConfigurationError(where, _sentence(first["type"], first["msg"], location)) from None
-    return _rebase(configuration, base)
-
-
-def _rebase(configuration: Configuration, base: Path) -> Configuration:
-    def vserver(v: Vserver) -> Vserver:
-        tls = Tls(certificate=base / v.tls.certificate, key=base / v.tls.key)
-        cookie = v.persistence.cookie
-        if cookie and cookie.secret_file:
-            cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
-        return v.model_copy(update={"tls": tls, "persistence": Persistence(cookie=cookie)})
-
-    return configuration.model_copy(update={"vservers": tuple(vserver(v) for v in configuration.vservers)})
-
-
-def _path_text(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def _line_of(node: yaml.Node, location: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of `location` that the document has; 1-based."""
-    line = node.start_mark.line
-    for part in location:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        elif isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == part]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line, found[0][1]
-        else:
-            break
-    return line + 1
-
-
-def _sentence(kind: str, message: str, location: tuple[int | str, ...]) -> str:
-    if kind == "extra_forbidden":
-        names = list(_fields_at(location[:-1]))
-        return f"unknown key{_nearest(str(location[-1]), names)}"
-    if kind == "missing":
-        return "required key is missing"
-    return message.removeprefix("Value error, ")
-
-
-def _fields_at(location: tuple[int | str, ...]) -> Mapping[str, object]:
-    """The fields of the model that stands at `location` in the schema."""
-    model: type[BaseModel] = Configuration
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
-    return model.model_fields
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((m for m in map(_model_in, get_args(annotation)) if m), None)
-
-
-def _nearest(name: str, valid: list[str]) -> str:
+def nearest(name: str, valid: list[str]) -> str:
+    """The end of a sentence about an unknown name: what may have been meant."""
     close = difflib.get_close_matches(name, valid, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from pentaflow.config import Configuration, parse
+from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError
+from pentaflow.parsing import parse
 
 MIN_SECRET_BYTES = 16
 
@@ -51,3 +52,5 @@ def _read(path: Path, place: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(place, f"cannot read {path}: {error.strerror}") from None
+    except ValueError:  # a NUL or what no file name can hold
+        raise ConfigurationError(place, f"{str(path)!r} is not a file name") from None

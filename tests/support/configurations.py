@@ -1,0 +1,37 @@
+"""A small valid configuration document to start from in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def small_document() -> dict[str, Any]:
+    """One switch, two nodes, one vserver, two servers, as the YAML file has them."""
+    return {
+        "switches": [
+            {"name": "s1", "grpc": "127.0.0.1:9559", "ports": [1, 2, 3], "probe_address": "10.0.0.254"},
+        ],
+        "nodes": [
+            {"name": "n1", "id": 1, "mac": "02:00:00:00:01:01", "ports": {"s1": 2}, "management": "10.255.0.1:8081"},
+            {"name": "n2", "id": 2, "mac": "02:00:00:00:01:02", "ports": {"s1": 3}, "management": "10.255.0.2:8081"},
+        ],
+        "vservers": [
+            {
+                "name": "web",
+                "id": 1,
+                "vip": "10.0.0.100",
+                "tls": {"certificate": "web.pem", "key": "web.key"},
+                "pool": "servers",
+                "persistence": {"cookie": {"session_cookie": "session", "secret_file": "cookie.secret"}},
+            }
+        ],
+        "pools": [
+            {
+                "name": "servers",
+                "servers": [
+                    {"name": "w1", "id": 1, "address": "10.0.0.31:80"},
+                    {"name": "w2", "id": 2, "address": "10.0.0.32:80"},
+                ],
+            }
+        ],
+    }

@@ -1,0 +1,103 @@
+"""The `pentaflow` command as a user runs it: exit statuses, one line on standard error, nothing half-started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.configurations import small_document
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def pentaflow(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pentaflow", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"pentaflow: {sentence}\n"
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    for name in ("web.pem", "web.key", "cookie.secret"):
+        (tmp_path / name).write_text("00112233445566778899aabbccddeeff")
+    (tmp_path / "cookie.secret").chmod(0o600)
+    path = tmp_path / "array.yaml"
+    path.write_text(yaml.safe_dump(small_document()))
+    return path
+
+
+def test_check_config_of_a_good_file(configuration: Path) -> None:
+    done = pentaflow("check-config", configuration)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{configuration}: ok (1 switches, 2 nodes, 1 vservers, 1 pools)\n"
+
+
+def test_check_config_of_a_misspelt_key(configuration: Path) -> None:
+    configuration.write_text("pool: []\n")
+    place = f"{configuration}:1: pool"
+    assert_refused(pentaflow("check-config", configuration), f"{place}: unknown key; did you mean 'pools'?")
+
+
+def test_check_config_of_a_key_with_a_line_break_is_still_one_line(configuration: Path) -> None:
+    configuration.write_text('"a\\nb": 1\n')
+    done = pentaflow("check-config", configuration)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_check_config_of_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    assert_refused(pentaflow("check-config", path), f"{path}: cannot read {path}: No such file or directory")
+
+
+@pytest.mark.parametrize("command", [("controller",), ("node", "n1")])
+def test_servers_refuse_a_missing_certificate_before_they_start(configuration: Path, command: tuple[str, ...]) -> None:
+    missing = configuration.parent / "web.pem"
+    missing.unlink()
+    name, *rest = command
+    assert_refused(
+        pentaflow(name, configuration, *rest),
+        f"{configuration}: vserver web: tls.certificate: cannot read {missing}: No such file or directory",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ports", "sentence"),
+    [
+        (["eth0"], "--port: 'eth0' is not N=INTERFACE with N from 1 to 510"),
+        (["0=eth0"], "--port: '0=eth0' is not N=INTERFACE with N from 1 to 510"),
+        (["511=eth0"], "--port: '511=eth0' is not N=INTERFACE with N from 1 to 510"),
+        (["1="], "--port: '1=' is not N=INTERFACE with N from 1 to 510"),
+        (["-1=eth0"], "--port: '-1=eth0' is not N=INTERFACE with N from 1 to 510"),
+        (["510=eth0"], "--port: port 510 is the CPU port; an interface needs another number"),
+        (["1=eth0", "1=eth1"], "--port: port 1 is given twice"),
+        (["1=eth0", "2=eth0"], "--port: interface eth0 is given twice"),
+    ],
+)
+def test_switch_refuses_ports_that_it_cannot_have(ports: list[str], sentence: str) -> None:
+    assert_refused(pentaflow("switch", *(f"--port={port}" for port in ports)), sentence)
+
+
+def test_an_absurdly_long_port_number_is_refused_too() -> None:
+    done = pentaflow("switch", f"--port={'9' * 5000}=eth0")
+    assert done.returncode == 2
+    assert done.stderr.endswith("is not N=INTERFACE with N from 1 to 510\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["switch", "--help"]])
+def test_help_is_shown(arguments: list[str]) -> None:
+    assert "Usage:" in "".join(pentaflow(*arguments).stdout)

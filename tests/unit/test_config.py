@@ -1,0 +1,234 @@
+"""What the configuration schema takes, and the place and sentence that wrong input gets."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from pentaflow.config import Configuration, HostPort, Policy, format_mac, parse_mac
+from pentaflow.errors import ConfigurationError
+from pentaflow.hash import HashKeyKind
+from pentaflow.parsing import parse
+from support.configurations import small_document
+
+
+def parse_document(document: dict[str, Any]) -> Configuration:
+    return parse(yaml.safe_dump(document), "array.yaml")
+
+
+def error_of(text: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(dedent(text).lstrip("\n"), "array.yaml")
+    return str(caught.value)
+
+
+def change(path: str, value: object) -> dict[str, Any]:
+    """The small document with `value` at a dotted path (numbers index lists)."""
+    document: Any = small_document()
+    node = document
+    *parents, last = path.split(".")
+    for part in parents:
+        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+    node[last] = value
+    result: dict[str, Any] = document
+    return result
+
+
+def test_a_small_configuration_with_its_defaults() -> None:
+    configuration = parse_document(small_document())
+    (switch,), (vserver,), (pool,) = configuration.switches, configuration.vservers, configuration.pools
+    assert switch.grpc == HostPort(host="127.0.0.1", port=9559)
+    assert switch.device_id == 1
+    assert switch.probe_address == IPv4Address("10.0.0.254")
+    assert [node.weight for node in configuration.nodes] == [1, 1]
+    assert (vserver.protocol, vserver.port, vserver.buckets, vserver.hash) == ("tcp", 443, 4096, HashKeyKind.SRC_PORT)
+    assert vserver.hash_key is None
+    assert vserver.persistence.cookie
+    assert vserver.persistence.cookie.server_cookie == "SpServer"
+    assert pool.policy is Policy.ROUND_ROBIN
+    assert str(pool.servers[1].address) == "10.0.0.32:80"
+    assert configuration.controller.health.fall == 3
+
+
+def test_relative_paths_are_taken_from_the_base_folder_and_absolute_ones_kept() -> None:
+    document = change("vservers.0.tls", {"certificate": "certificates/web.pem", "key": "/etc/keys/web.key"})
+    (vserver,) = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array")).vservers
+    assert vserver.tls.certificate == Path("/srv/array/certificates/web.pem")
+    assert vserver.tls.key == Path("/etc/keys/web.key")
+    assert vserver.persistence.cookie
+    assert vserver.persistence.cookie.secret_file == Path("/srv/array/cookie.secret")
+
+
+def test_models_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(parse_document(small_document()).vservers[0], "port", 80)  # noqa: B010 - mypy refuses the plain form
+
+
+def test_a_hash_key_is_read_and_never_shown() -> None:
+    configuration = parse_document(change("vservers.0.hash_key", "0123456789abcDEF"))
+    key = configuration.vservers[0].hash_key
+    assert key
+    assert key.get_secret_value() == "0123456789abcDEF"
+    assert "0123456789abcDEF" not in repr(configuration) + configuration.model_dump_json()
+
+
+def test_unknown_key_gets_a_suggestion_and_its_line() -> None:
+    text = """
+        controller:
+          rest: 127.0.0.1:8080
+          helth: {fall: 2}
+        """
+    assert error_of(text) == "array.yaml:3: controller.helth: unknown key; did you mean 'health'?"
+
+
+def test_unknown_key_in_a_list_gets_the_names_there_are_when_none_is_near() -> None:
+    text = """
+        pools:
+          - name: servers
+            servers:
+              - {name: w1, id: 1, address: "10.0.0.31:80"}
+              - name: w2
+                id: 2
+                colour: red
+                address: "10.0.0.32:80"
+        """
+    expected = "array.yaml:7: pools[0].servers[1].colour: unknown key; there is 'name', 'id', 'address', 'weight'"  #
+    assert error_of(text) == expected
+
+
+def test_missing_key_is_named_with_the_line_of_what_lacks_it() -> None:
+    text = """
+        switches:
+          - name: s1
+            ports: [1, 2]
+            probe_address: 10.0.0.254
+        """
+    assert error_of(text) == "array.yaml:2: switches[0].grpc: required key is missing"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("vservers.0.buckets", 1000, "vservers[0].buckets: 1000 is not a power of two"),
+        ("vservers.0.buckets", 128, "vservers[0].buckets: Input should be greater than or equal to 256"),
+        ("vservers.0.hash", "crc", "vservers[0].hash: 'crc' is not one of src, src_port, 5tuple"),
+        ("vservers.0.hash_key", "not-a-key", "vservers[0].hash_key: expected 16 hexadecimal digits"),
+        ("vservers.0.protocol", "udp", "vservers[0].protocol: Input should be 'tcp'"),
+        ("vservers.0.vip", "10.0.0.256", "vservers[0].vip: Input is not a valid IPv4 address"),
+        ("vservers.0.persistence.cookie.session_cookie", "a b", "vservers[0].persistence.cookie.session_cookie: "),
+        ("vservers.0.persistence.cookie.secret_file", None, "mode authenticated needs a secret_file"),
+        ("vservers.0.persistence.cookie.server_cookie", "session", "session_cookie and server_cookie must differ"),
+        ("vservers.0.idle_timeout_s", 60, "idle_timeout_s (60) must exceed timeouts.keepalive_s (60)"),
+        ("vservers.0.timeouts", {"response_s": 90}, "idle_timeout_s (90) must exceed timeouts.response_s (90)"),
+        ("vservers.0.id", True, "vservers[0].id: Input should be a valid integer"),
+        ("vservers.0.vip", 167772260, "vservers[0].vip: 167772260 is not an IPv4 address"),
+        ("nodes.0.mac", "02:00:00:00:01", "nodes[0].mac: '02:00:00:00:01' is not a MAC address like "),
+        ("nodes.0.mac", "-1:00:00:00:00:01", "nodes[0].mac: '-1:00:00:00:00:01' is not a MAC address like "),
+        ("nodes.0.mac", "01:00:5e:00:00:01", "nodes[0].mac: 01:00:5e:00:00:01 is not a unicast MAC address"),
+        ("nodes.0.management", "localhost", "nodes[0].management: 'localhost' is not host:port"),
+        ("nodes.0.management", "localhost:99999", "nodes[0].management.port: Input should be less than or equal to"),
+        ("nodes.0.name", "n 1", "nodes[0].name: String should match pattern"),
+        ("nodes.0.ports", {"s1": 2, "a b": 1}, "nodes[0].ports.a b: String should match pattern"),
+        ("switches.0.ports", [1, 510], "switches[0].ports[1]: Input should be less than or equal to 509"),
+        ("switches.0.ports", [], "switches[0].ports: Tuple should have at least 1 item"),
+        ("pools.0.policy", "random", "pools[0].policy: Input should be 'round_robin' or 'least_connections'"),
+        ("pools.0.servers", [], "pools[0].servers: Tuple should have at least 1 item"),
+        ("controller.health", {"fall": 0}, "controller.health.fall: Input should be greater than or equal to 1"),
+    ],
+)
+def test_wrong_value_is_named_with_its_path(path: str, value: object, expected: str) -> None:
+    message = error_of(yaml.safe_dump(change(path, value)))
+    assert message.startswith("array.yaml:")
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("nodes.1.name", "n1", "nodes[1].name: n1 is used twice"),
+        ("nodes.1.id", 1, "nodes[1].id: 1 is used twice"),
+        ("nodes.1.mac", "02:00:00:00:01:01", "nodes[1].mac: 02:00:00:00:01:01 is used twice"),
+        ("pools.0.servers.1.id", 1, "pools[0].servers[1].id: 1 is used twice"),
+        ("pools.0.servers.1.name", "w1", "pools[0].servers[1].name: w1 is used twice"),
+        ("vservers.0.pool", "server", "vservers[0].pool: no pool 'server'; did you mean 'servers'?"),
+        ("nodes.0.ports", {"s1a": 2}, "nodes[0].ports.s1a: no switch 's1a'; did you mean 's1'?"),
+        ("nodes.0.ports", {"core": 2}, "nodes[0].ports.core: no switch 'core'; there is 's1'"),
+        ("nodes.0.ports", {"s1": 9}, "nodes[0].ports.s1: switch s1 has no port 9"),
+        ("switches.0.probe_address", "10.0.0.100", "switches[0].probe_address: 10.0.0.100 is a VIP; probes need"),
+    ],
+)
+def test_duplicates_and_names_that_nothing_has(path: str, value: object, expected: str) -> None:
+    text = yaml.safe_dump(change(path, value), sort_keys=False)
+    message = error_of(text)
+    found = re.match(r"array\.yaml:(\d+): (.*)", message)
+    assert found is not None, message
+    assert found[2].startswith(expected)
+    key = re.split(r"[.:]", expected.split(": ")[0])[-1]
+    assert f"{key}:" in text.splitlines()[int(found[1]) - 1]
+
+
+@pytest.mark.parametrize("what", ["switches", "vservers", "pools"])
+def test_two_of_one_name(what: str) -> None:
+    document = small_document()
+    document[what] = [*document[what], *document[what]]
+    name = document[what][0]["name"]
+    assert error_of(yaml.safe_dump(document)).endswith(f": {what}[1].name: {name} is used twice")
+
+
+def test_two_vservers_at_one_address_and_port() -> None:
+    document = small_document()
+    document["vservers"].append(document["vservers"][0] | {"name": "shop", "id": 2})
+    assert error_of(yaml.safe_dump(document)).endswith("vservers[1].vip: 10.0.0.100:443/tcp is used twice")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "array.yaml: expected a mapping with the keys controller, switches, nodes, vservers, pools"),
+        ("- 1", "array.yaml: expected a mapping with the keys controller, switches, nodes, vservers, pools"),
+        ("controller:\n  rest: 'a", "array.yaml:2: not YAML: found unexpected end of stream"),
+        ("pools: []\npools: []", "array.yaml:2: not YAML: key 'pools' is given twice"),
+        ("pools: 2001-99-99", "array.yaml:1: not YAML: '2001-99-99' is no timestamp"),
+        ("pools: !!python/object:os.system x", "array.yaml:1: not YAML: could not determine a constructor"),
+        ("pools: []\n---\npools: []", "array.yaml:2: not YAML: but found another document"),
+        ("pools: \0", "array.yaml: not YAML: unacceptable character #x0000"),
+        ("[" * 5000, "array.yaml: not a configuration: nested too deeply"),
+        ("1: 2", "array.yaml:1: [1]: Keys should be strings"),
+        ('"a\\nb": 2', "array.yaml:1: 'a\\nb': unknown key"),
+    ],
+)
+def test_what_is_no_configuration_at_all(text: str, expected: str) -> None:
+    message = error_of(text)
+    assert message.startswith(expected)
+    assert "\n" not in message
+
+
+def test_merge_keys_and_anchors_work_and_lines_point_at_what_counts() -> None:
+    text = """
+        pools:
+          - name: servers
+            servers:
+              - &first {name: w1, id: 1, address: "10.0.0.31:80", weight: 5}
+              - <<: *first
+                name: w2
+                id: 0
+        """
+    assert error_of(text) == "array.yaml:7: pools[0].servers[1].id: Input should be greater than or equal to 1"
+
+
+@pytest.mark.parametrize("text", ["02:00:00:00:00:01", "FE:dc:BA:98:76:54"])
+def test_mac_addresses_both_ways(text: str) -> None:
+    assert format_mac(parse_mac(text)) == text.lower()
+
+
+@pytest.mark.parametrize("text", ["02-00-00-00-00-01", "0_:00:00:00:00:01", "00:00:00:00:00:00", "02:00:00:00:00:0g"])
+def test_what_is_no_mac_address(text: str) -> None:
+    with pytest.raises(ValueError, match="MAC address"):
+        parse_mac(text)
