@@ -1,0 +1,83 @@
+"""A P4 pipeline that runs: p4c's output in, frames through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pentaflow.errors import UnsupportedPipelineError
+from softswitch import ir
+from softswitch.bmv2_json import read_program
+from softswitch.compiler import compile_program
+from softswitch.state import Digest as Digest
+from softswitch.state import IndirectCounter as IndirectCounter
+from softswitch.state import Output as Output
+from softswitch.state import Replica as Replica
+from softswitch.state import State
+from softswitch.tables import Entry, Table
+
+Process = Callable[[int, bytes | memoryview, int], list[Output]]
+
+
+class Pipeline:
+    """A compiled pipeline and its state. Not for use from several threads at once.
+
+    The control plane changes the mappings and lists in place; the pipeline holds on to these very objects.
+
+    Attributes:
+        process: runs one Ethernet frame, given its port (9 bits) and the time in nanoseconds, and returns the frames
+            to send. It never raises, whatever the frame's bytes; digests are added to `digests`.
+        source: the Python that `process` was compiled from.
+    """
+
+    def __init__(self, program: ir.Program) -> None:
+        state = State(
+            tables={name: _make_table(definition) for name, definition in program.tables.items()},
+            counters={name: IndirectCounter(size) for name, size in program.counters.items()},
+            registers={name: [0] * register.size for name, register in program.registers.items()},
+        )
+        self.program = program
+        self.tables = state.tables
+        self.counters = state.counters
+        self.registers = state.registers
+        self.multicast_groups = state.multicast_groups
+        self.digests = state.digests
+        self.source, environment = compile_program(program, state)
+        exec(compile(self.source, "<pipeline>", "exec"), environment)
+        self.process: Process = environment["process"]
+
+
+def load_pipeline(json_text: bytes, place: str) -> Pipeline:
+    """The pipeline in p4c's BMv2 JSON, with empty tables but for the program's own entries.
+
+    Args:
+        json_text: the JSON.
+        place: what errors call it, such as the file's name.
+
+    Raises:
+        ConfigurationError: it is not BMv2 JSON.
+        UnsupportedPipelineError: it uses what the softswitch does not run.
+    """
+    try:
+        return Pipeline(read_program(json_text, place))
+    except (RecursionError, SyntaxError, MemoryError):
+        # Python's own parser has limits: a hundred levels of indentation, two hundred of brackets.
+        raise UnsupportedPipelineError(
+            place, "conditions or expressions nested as deeply as here are not supported by the softswitch"
+        ) from None
+
+
+def _make_table(definition: ir.TableDefinition) -> Table:
+    table = Table(
+        name=definition.name,
+        fields=definition.fields,
+        actions={name: action.parameter_widths for name, action in definition.actions.items()},
+        size=definition.size,
+        default=Entry(match=(), action=definition.default_action, params=definition.default_params),
+        default_is_const=definition.default_is_const,
+        is_const=definition.const_entries is not None,
+        supports_idle_timeout=definition.supports_idle_timeout,
+        has_counter=definition.has_counter,
+    )
+    for entry in definition.const_entries or ():
+        table.insert(entry, now_ns=0)
+    return table

@@ -1,0 +1,50 @@
+"""What a running pipeline holds and gives out, beside its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from softswitch.tables import Table
+
+
+class Output(NamedTuple):
+    """One frame to send."""
+
+    port: int
+    frame: bytes
+
+
+class Digest(NamedTuple):
+    """A message to the control plane: the struct's members in the order of their declaration."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+class Replica(NamedTuple):
+    """One copy that a multicast group makes; `instance` is the copy's `egress_rid`."""
+
+    port: int
+    instance: int
+
+
+class IndirectCounter:
+    """An array of packet and byte counters."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.packets = [0] * size
+        self.octets = [0] * size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything that packets and the control plane change; compiled code keeps hold of these very objects."""
+
+    tables: Mapping[str, Table]
+    counters: Mapping[str, IndirectCounter]
+    registers: Mapping[str, list[int]]
+    multicast_groups: dict[int, tuple[Replica, ...]] = field(default_factory=dict)
+    digests: list[Digest] = field(default_factory=list)
