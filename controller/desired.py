@@ -1,0 +1,41 @@
+"""The entries of a switch that follow from the configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.addresses import probe_mac, vip_mac
+from controller.entries import CPU_PORT, DEFAULT_FLOOD_GROUP, UNTAGGED, Entry, Key, Kind
+from pentaflow.config import Configuration, Switch, Vserver
+
+_IP_PROTOCOLS = {"tcp": 6}
+# Learning is not urgent, but a flood of digests would be: lists of up to 100 stations, held back for up to 10 ms.
+_DIGEST = Entry((10_000_000, 100, 1_000_000_000))
+
+
+def vserver_key(vserver: Vserver) -> Key:
+    """The key of a vserver's entry in the table `vserver`."""
+    return Key(Kind.VSERVER, (int(vserver.vip), _IP_PROTOCOLS[vserver.protocol], vserver.port))
+
+
+def fixed_entries(configuration: Configuration, switch: Switch, hash_keys: Mapping[int, int]) -> dict[Key, Entry]:
+    """What a switch holds whatever is learnt, up or down.
+
+    Args:
+        configuration: the whole array.
+        switch: the switch in question.
+        hash_keys: vserver id → 64-bit key of its bucket hash.
+    """
+    own_mac = probe_mac(switch.probe_address)
+    entries = {
+        Key(Kind.MULTICAST_GROUP, (DEFAULT_FLOOD_GROUP,)): Entry(tuple(sorted(switch.ports))),
+        Key(Kind.DIGEST, ()): _DIGEST,
+        Key(Kind.DMAC, (UNTAGGED, own_mac)): Entry((CPU_PORT,)),
+        Key(Kind.ARP, (UNTAGGED, int(switch.probe_address))): Entry((own_mac,)),
+    }
+    for vserver in configuration.vservers:
+        mac = vip_mac(vserver.vip)
+        entries[Key(Kind.ARP, (UNTAGGED, int(vserver.vip)))] = Entry((mac,))
+        entries[Key(Kind.ADMIT, (UNTAGGED, mac))] = Entry()
+        entries[vserver_key(vserver)] = Entry((vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id]))
+    return entries

@@ -1,0 +1,71 @@
+"""What happened, for operators: a bounded list of values with ids that only grow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+CAPACITY = 10_000
+_NS_PER_MS = 1_000_000
+
+
+class EventKind(StrEnum):
+    """What an event is about; `docs` and REST use the same words."""
+
+    NODE_UP = "node_up"
+    NODE_DOWN = "node_down"
+    NODE_UNKNOWN = "node_unknown"
+    SLOTS_MOVED = "slots_moved"
+    BUCKETS_MOVED = "buckets_moved"
+    SWITCH_RECONCILED = "switch_reconciled"
+    SWITCH_LOST = "switch_lost"
+    STATIONS_FULL = "stations_full"
+
+
+Detail = str | int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened; `monotonic_ms` is of the controller's own clock, for differences."""
+
+    id: int
+    kind: EventKind
+    at_ms: float
+    monotonic_ms: float
+    details: Mapping[str, Detail]
+
+
+class EventLog:
+    """The last `CAPACITY` events."""
+
+    def __init__(self, *, epoch_offset_ns: int, listener: Callable[[Event], None]) -> None:
+        """
+        Args:
+            epoch_offset_ns: adds to the monotonic clock to make nanoseconds since 1970.
+            listener: is told of every event, to log it.
+        """
+        self._epoch_offset_ns = epoch_offset_ns
+        self._listener = listener
+        self._events: deque[Event] = deque(maxlen=CAPACITY)
+        self._last_id = 0
+
+    def add(self, kind: EventKind, now_ns: int, **details: Detail) -> Event:
+        """Write an event down."""
+        self._last_id += 1
+        event = Event(
+            id=self._last_id,
+            kind=kind,
+            at_ms=(now_ns + self._epoch_offset_ns) / _NS_PER_MS,
+            monotonic_ms=now_ns / _NS_PER_MS,
+            details=details,
+        )
+        self._events.append(event)
+        self._listener(event)
+        return event
+
+    def after(self, event_id: int) -> list[Event]:
+        """Events with a higher id that are still kept, oldest first."""
+        return [event for event in self._events if event.id > event_id]

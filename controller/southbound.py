@@ -1,0 +1,332 @@
+"""The connection to one switch (shell): pipeline, reading back, writing, packets, digests, idle notices.
+
+finsy keeps the stream and the arbitration. What should be on the switch is asked of the core when it is written; what
+is on it is kept in `_actual`, from reading it back and from acknowledged writes. When a write fails, the switch is
+read back again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+
+import grpc
+import structlog
+from finsy import P4ClientError, P4PacketOut, SwitchEvent
+from finsy import Switch as Connection
+from finsy import SwitchOptions as ConnectionOptions
+from finsy.grpcutil import GRPCStatusCode
+from finsy.proto import p4r, p4r_grpc
+
+from controller.codec import Codec
+from controller.core import Changes, Core
+from controller.diff import Operation, Update, diff
+from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
+from controller.p4info import check_p4info
+from controller.pipeline import Pipeline
+from controller.prober import PacketOut, Prober
+from controller.probes import Probes, Report
+from pentaflow.config import Switch
+from pentaflow.errors import PipelineMismatchError
+
+RECONNECT_S = 0.5
+RETRY_S = 1.0
+REFUSED_RETRY_S = 5.0
+READ_TIMEOUT_S = 60.0
+MAX_READ_BYTES = 256 << 20
+# Messages from the switch that may wait while the controller is busy; what is beyond is dropped and comes again.
+QUEUE_SIZE = 4096
+_LOGGED_ERRORS = 5
+_PACKET_OUT_RESERVED = {"submit_to_ingress": 0, "unused_pad": 0}
+
+log = structlog.get_logger(__name__)
+
+
+class SessionState(StrEnum):
+    """Where a switch's session stands."""
+
+    DISCONNECTED = "disconnected"
+    BACKUP = "backup"
+    RECONCILING = "reconciling"
+    READY = "ready"
+
+
+class WriteFailed(Exception):
+    """A Write was refused, wholly or in part, or not answered."""
+
+
+class ReadFailed(Exception):
+    """A Read was refused or not answered."""
+
+    def __init__(self, error: P4ClientError) -> None:
+        super().__init__(f"{error.code.name}: {error.message}")
+        codes = {detail.canonical_code for detail in error.details.values()} or {error.code}
+        self.is_not_found = codes == {GRPCStatusCode.NOT_FOUND}
+
+
+class SwitchSession:
+    """Keeps one switch as the core wants it, for as long as `run` runs."""
+
+    def __init__(
+        self,
+        core: Core,
+        switch: Switch,
+        pipeline: Pipeline,
+        *,
+        probe_key: int,
+        report_probe: Report,
+        dispatch: Callable[[Changes | None], None],
+        drained: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            core: decides.
+            switch: the switch's configuration.
+            pipeline: what it must run.
+            probe_key: 64-bit secret for probes.
+            report_probe: is told the outcome of each probe.
+            dispatch: hands changes to all sessions that they concern.
+            drained: is called when nothing is left to write.
+        """
+        self.name = switch.name
+        self.state = SessionState.DISCONNECTED
+        self.error = ""
+        self._core = core
+        self._switch = switch
+        self._pipeline = pipeline
+        self._codec = Codec(pipeline.p4info)
+        self._probe_key = probe_key
+        self._report_probe = report_probe
+        self._dispatch = dispatch
+        self._drained = drained
+        self._actual: dict[Key, Entry] = {}
+        self._urgent: deque[tuple[Changes, int]] = deque()
+        self._batches: deque[list[Key]] = deque()
+        self._wake = asyncio.Event()
+        self._accepts = False
+        # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
+        self._sending = asyncio.Lock()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits to be written to a switch that is connected."""
+        return not (self._accepts and (self._urgent or self._batches))
+
+    def enqueue(self, changes: Changes) -> None:
+        """Write what these changes need. While the switch is not read back there is nothing to compare with."""
+        if not self._accepts:
+            return
+        if changes.urgent_for:
+            self._urgent.append((changes, time.monotonic_ns()))
+        else:
+            self._batches.extend(self._core.batches_of(self.name, changes.keys, self._actual))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled."""
+        while True:
+            attempt = asyncio.create_task(self._connect())
+            try:
+                # Not awaited directly: when one of finsy's tasks fails it cancels the others, this one included.
+                await asyncio.wait({attempt})
+            finally:
+                attempt.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({attempt})
+            if attempt.cancelled() and self.state is SessionState.DISCONNECTED:
+                self._disconnected("the switch refused the session or the pipeline; finsy's log line says why")
+                await asyncio.sleep(REFUSED_RETRY_S)
+            else:
+                self._disconnected("" if attempt.cancelled() else str(attempt.exception() or ""))
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _connect(self) -> None:
+        options = ConnectionOptions(
+            p4info=self._pipeline.p4info_path,
+            p4blob=self._pipeline.program_path,
+            device_id=self._switch.device_id,
+            initial_election_id=self._core.configuration.controller.election_id,
+            ready_handler=self._ready,
+        )
+        connection = Connection(self.name, str(self._switch.grpc), options)
+        closed = asyncio.Event()
+        connection.ee.once(SwitchEvent.CHANNEL_DOWN, lambda _: closed.set())
+        try:
+            async with connection:
+                await closed.wait()
+        except P4ClientError as error:
+            raise ConnectionError(f"{error.code.name}: {error.message}") from None
+
+    def _disconnected(self, reason: str) -> None:
+        was_connected = self.state is not SessionState.DISCONNECTED
+        self.state, self._accepts = SessionState.DISCONNECTED, False
+        if was_connected:
+            reason = self.error or reason or "the connection was lost"
+            self._dispatch(self._core.lost(self.name, reason, time.monotonic_ns()))
+        elif reason != self.error:
+            log.warning("switch cannot be reached", switch=self.name, reason=reason)
+        self.error = reason
+
+    async def _ready(self, connection: Connection) -> None:
+        """Called by finsy when the pipeline is there, and again when the role changes."""
+        self._accepts = False
+        if not connection.is_primary:
+            self.state, self.error = SessionState.BACKUP, "another controller is primary"
+            log.warning("switch is controlled by another controller", switch=self.name)
+            return
+        self.state, self.error = SessionState.RECONCILING, ""
+        configuration = self._core.configuration
+        prober = Prober(configuration, self._switch, key=self._probe_key, now_ns=time.monotonic_ns())
+        probes = Probes(prober, lambda packets: self._send(connection, packets), self._report_probe)
+        connection.create_task(self._read_packets(connection, probes))
+        connection.create_task(self._read_digests(connection))
+        connection.create_task(self._read_idle_notices(connection))
+        connection.create_task(self._keep_written(connection, probes))
+
+    # From the switch.
+
+    async def _read_packets(self, connection: Connection, probes: Probes) -> None:
+        async for packet in connection.read_packets(queue_size=QUEUE_SIZE):
+            await probes.receive(packet.payload)
+
+    async def _read_digests(self, connection: Connection) -> None:
+        async for digest in connection.read_digests(LEARN_DIGEST, queue_size=QUEUE_SIZE):
+            stations = [(data["vlan_id"], data["src_mac"], data["ingress_port"]) for data in digest]
+            self._dispatch(self._core.learn(self.name, stations, time.monotonic_ns()))
+            async with self._sending:
+                await connection.write([digest.ack()])
+
+    async def _read_idle_notices(self, connection: Connection) -> None:
+        async for notice in connection.read_idle_timeouts(queue_size=QUEUE_SIZE):
+            keys = [
+                Key(Kind(entry.table_id), tuple(entry[field] for field in TABLES[Kind(entry.table_id)].fields))
+                for entry in notice
+            ]
+            stations = [key for key in keys if key.kind is Kind.SMAC]
+            buckets = [key for key in keys if key.kind is Kind.BUCKET]
+            self._dispatch(self._core.station_idle(self.name, stations))
+            self._dispatch(self._core.bucket_idle(buckets, time.monotonic_ns()))
+
+    # To the switch.
+
+    async def _send(self, connection: Connection, packets: Sequence[PacketOut]) -> None:
+        if packets:
+            async with self._sending:
+                await connection.write(
+                    [P4PacketOut(packet.frame, egress_port=packet.port, **_PACKET_OUT_RESERVED) for packet in packets]
+                )
+
+    async def _keep_written(self, connection: Connection, probes: Probes) -> None:
+        async with grpc.aio.insecure_channel(
+            str(self._switch.grpc), options=[("grpc.max_receive_message_length", MAX_READ_BYTES)]
+        ) as channel:
+            stub = p4r_grpc.P4RuntimeStub(channel)
+            probing = None
+            while True:
+                try:
+                    await self._check_pipeline(stub)
+                    await self._reconcile(connection, stub)
+                    if probing is None:
+                        probing = connection.create_task(probes.run())
+                    await self._write_forever(connection)
+                except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
+                    self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)
+                    log.error("switch is read back again", switch=self.name, reason=self.error)
+                    await asyncio.sleep(RETRY_S)
+
+    async def _check_pipeline(self, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
+        request = p4r.GetForwardingPipelineConfigRequest(
+            device_id=self._switch.device_id,
+            response_type=p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE,
+        )
+        try:
+            response = await stub.GetForwardingPipelineConfig(request, timeout=READ_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise ReadFailed(P4ClientError(error, "GetForwardingPipelineConfig")) from None
+        check_p4info(response.config.p4info, f"switch {self.name}")
+
+    async def _reconcile(self, connection: Connection, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
+        """Read the switch back and write the differences."""
+        started_ns = time.monotonic_ns()
+        actual = await self._read(stub, self._codec.wildcards())
+        try:
+            actual |= await self._read(stub, [self._codec.digest()])
+        except ReadFailed as error:
+            if not error.is_not_found:
+                raise
+        self._actual = actual
+        self._urgent.clear()
+        self._batches = deque(self._core.reconcile(self.name, actual))
+        self._accepts = True
+        updates = await self._write_queue(connection)
+        self.state, self.error = SessionState.READY, ""
+        self._core.reconciled(self.name, updates, started_ns, time.monotonic_ns())
+
+    async def _read(self, stub: p4r_grpc.P4RuntimeAsyncStub, entities: Sequence[p4r.Entity]) -> dict[Key, Entry]:
+        request = p4r.ReadRequest(device_id=self._switch.device_id, entities=entities)
+        found: dict[Key, Entry] = {}
+        try:
+            async for response in stub.Read(request, timeout=READ_TIMEOUT_S):
+                found |= self._codec.decode_entities(response.entities)
+        except grpc.aio.AioRpcError as error:
+            raise ReadFailed(P4ClientError(error, "Read")) from None
+        return found
+
+    async def _write_forever(self, connection: Connection) -> None:
+        while True:
+            self._drained()
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_queue(connection)
+
+    async def _write_queue(self, connection: Connection) -> int:
+        """Write all that waits, urgent changes before the next batch; the number of updates."""
+        total = 0
+        while self._urgent or self._batches:
+            if self._urgent:
+                changes, decided_ns = self._urgent.popleft()
+                updates = 0
+                for batch in self._core.batches_of(self.name, changes.keys, self._actual):
+                    updates += await self._write(connection, batch)
+                self._core.applied(self.name, changes, updates, decided_ns, time.monotonic_ns())
+            else:
+                updates = await self._write(connection, self._batches.popleft())
+            total += updates
+        return total
+
+    async def _write(self, connection: Connection, keys: Sequence[Key]) -> int:
+        updates = diff(keys, lambda key: self._core.maybe_entry(self.name, key), self._actual)
+        try:
+            await connection.write([self._codec.encode_update(update) for update in updates])
+        except P4ClientError as error:
+            self._log_failure(error, updates)
+            raise WriteFailed(f"{error.code.name}: {error.message}") from error
+        for update in updates:
+            if update.operation is Operation.DELETE or update.entry is None:
+                del self._actual[update.key]
+            else:
+                self._actual[update.key] = update.entry
+        return len(updates)
+
+    def _log_failure(self, error: P4ClientError, updates: Sequence[Update]) -> None:
+        log.error(
+            "write failed",
+            switch=self.name,
+            code=error.code.name,
+            reason=error.message,
+            updates=len(updates),
+            failed=len(error.details),
+        )
+        for index, detail in list(error.details.items())[:_LOGGED_ERRORS]:
+            operation, key, _ = updates[index]
+            log.error(
+                "update failed",
+                switch=self.name,
+                update=f"{operation} {key.kind} {key.match}",
+                code=GRPCStatusCode(detail.canonical_code).name,
+                reason=detail.message,
+            )

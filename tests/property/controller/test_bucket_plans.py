@@ -1,0 +1,165 @@
+"""Plans keep their promises whatever happens: balance, minimality, idempotence, and nothing is ever lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from controller.buckets import BucketMap, adopt, home_node, home_slots, spread
+from controller.planner import plan_failover, plan_rebalance, plan_tidy
+
+weights_by_node = st.dictionaries(st.integers(1, 60), st.integers(0, 50), min_size=1, max_size=12).filter(
+    lambda weights: any(weights.values())
+)
+sizes = st.sampled_from([256, 512, 1024])
+
+
+@given(size=st.integers(0, 5000), weights=weights_by_node)
+def test_spread_gives_everything_away_within_one_of_the_exact_share(size: int, weights: dict[int, int]) -> None:
+    shares = spread(size, weights)
+    total = sum(weights.values())
+    assert sum(shares.values()) == size
+    assert all(abs(shares[node] - size * weight / total) < 1 for node, weight in weights.items())
+    assert all(shares[node] == 0 for node, weight in weights.items() if weight == 0)
+
+
+@given(size=sizes, weights=weights_by_node, slots_per_node=st.integers(1, 16))
+def test_a_fresh_map_has_the_shares_and_reading_it_back_changes_nothing(
+    size: int, weights: dict[int, int], slots_per_node: int
+) -> None:
+    fresh = adopt({}, {}, sizes={1: size}, weights=weights, configured=weights.keys(), slots_per_node=slots_per_node)
+    assert +fresh.holding(1) == +Counter(spread(size, weights))
+    again = adopt(
+        {1: dict(enumerate(fresh.buckets[1]))},
+        fresh.slots,
+        sizes={1: size},
+        weights=weights,
+        configured=weights.keys(),
+        slots_per_node=slots_per_node,
+    )
+    assert again == fresh
+    assert plan_tidy(fresh, slots_per_node, 10_000) == ()
+    assert plan_rebalance(fresh, 1, range(size), weights, slots_per_node) == ()
+
+
+@given(
+    read=st.dictionaries(st.integers(0, 300), st.integers(0, 80), max_size=300),
+    slots=st.dictionaries(st.integers(0, 80), st.integers(1, 6), max_size=60),
+    weights=st.dictionaries(st.integers(1, 4), st.integers(0, 3), min_size=1),
+)
+def test_any_foreign_map_is_completed_and_kept_where_it_can_be(
+    read: dict[int, int], slots: dict[int, int], weights: dict[int, int]
+) -> None:
+    adopted = adopt({1: read}, slots, sizes={1: 256}, weights=weights, configured=weights.keys(), slots_per_node=4)
+    assert len(adopted.buckets[1]) == 256
+    assert all(slot in adopted.slots for slot in adopted.buckets[1])
+    kept = {bucket: slot for bucket, slot in read.items() if bucket < 256 and slot in slots}
+    assert all(adopted.buckets[1][b] == s and adopted.slots[s] == slots[s] for b, s in kept.items())
+
+
+@given(weights=st.dictionaries(st.integers(1, 20), st.integers(1, 5), min_size=2, max_size=8), data=st.data())
+@settings(max_examples=60)
+def test_rebalancing_moves_no_more_buckets_than_the_shares_differ(weights: dict[int, int], data: st.DataObject) -> None:
+    bucket_map = adopt({}, {}, sizes={1: 256}, weights=weights, configured=weights.keys(), slots_per_node=4)
+    changed = weights | {data.draw(st.sampled_from(sorted(weights))): data.draw(st.integers(1, 9))}
+    before = bucket_map.holding(1)
+    shares = spread(256, changed, before)
+    moves = plan_rebalance(bucket_map, 1, range(256), changed, 4)
+    assert len(moves) == sum(max(0, before[node] - shares[node]) for node in before)
+    bucket_map.apply(moves)
+    assert bucket_map.holding(1) == Counter(shares)
+    assert plan_rebalance(bucket_map, 1, range(256), changed, 4) == ()
+
+
+class Array(RuleBasedStateMachine):
+    """Nodes fail and return, buckets fall idle and background work goes on, in any order."""
+
+    nodes = Bundle("nodes")
+
+    @initialize(weights=st.lists(st.integers(1, 4), min_size=1, max_size=5), slots_per_node=st.integers(1, 4))
+    def start(self, weights: list[int], slots_per_node: int) -> None:
+        self.weights = dict(enumerate(weights, start=1))
+        self.slots_per_node = slots_per_node
+        self.down: set[int] = set()
+        self.map: BucketMap = adopt(
+            {},
+            {},
+            sizes={1: 256, 2: 256},
+            weights=self.weights,
+            configured=self.weights.keys(),
+            slots_per_node=slots_per_node,
+        )
+
+    def _up(self) -> dict[int, int]:
+        return {node: weight for node, weight in self.weights.items() if node not in self.down}
+
+    def _owners(self) -> list[int]:
+        return [self.map.slots[slot] for slots in self.map.buckets.values() for slot in slots]
+
+    def _fail_over(self) -> None:
+        before, dead = self._owners(), set(self.down)
+        moves = plan_failover(self.map, self.down, self._up(), self.slots_per_node)
+        self.map.apply(moves)
+        for old, new in zip(before, self._owners(), strict=True):
+            assert old == new or old in dead, "only a dead node's buckets move"
+        assert not self._up() or not dead & set(self._owners())
+        assert plan_failover(self.map, self.down, self._up(), self.slots_per_node) == ()
+
+    @rule(number=st.integers(1, 5))
+    def fail(self, number: int) -> None:
+        if number in self.weights:
+            is_tidy = not plan_tidy(self.map, self.slots_per_node, 1)
+            was_up = number not in self.down and len(self._up()) > 1
+            self.down.add(number)
+            moves = plan_failover(self.map, self.down, self._up(), self.slots_per_node)
+            if is_tidy and was_up:
+                assert len(moves) <= self.slots_per_node, "a failure costs the slots of one node"
+            self._fail_over()
+
+    @rule(number=st.integers(1, 5))
+    def recover(self, number: int) -> None:
+        self.down.discard(number)
+        self._fail_over()
+
+    @rule(limit=st.integers(1, 200))
+    def tidy(self, limit: int) -> None:
+        owners = self._owners()
+        self.map.apply(plan_tidy(self.map, self.slots_per_node, limit))
+        assert self._owners() == owners, "no client moves"
+
+    @rule()
+    def tidy_up(self) -> None:
+        for _ in range(600):
+            moves = plan_tidy(self.map, self.slots_per_node, 100)
+            if not moves:
+                break
+            self.map.apply(moves)
+        assert not moves, "tidying ends"
+        assert all(home_node(slot) == node for slot, node in self.map.slots.items()), "and everything is at home"
+
+    @rule(vserver=st.sampled_from([1, 2]), idle=st.sets(st.integers(0, 255)))
+    def fall_idle(self, vserver: int, idle: set[int]) -> None:
+        if self._up():
+            before = list(self.map.buckets[vserver])
+            moves = plan_rebalance(self.map, vserver, idle, self._up(), self.slots_per_node)
+            self.map.apply(moves)
+            moved = {b for b, (x, y) in enumerate(zip(before, self.map.buckets[vserver], strict=True)) if x != y}
+            assert moved == {move.bucket for move in moves} <= idle
+            assert all(self.map.slots[move.to_slot] not in self.down for move in moves)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if hasattr(self, "map"):
+            for slots in self.map.buckets.values():
+                assert len(slots) == 256
+                assert all(slot in self.map.slots for slot in slots)
+            assert set(self.map.slots) == {s for n in self.weights for s in home_slots(n, self.slots_per_node)}
+            recount = Counter(slot for slots in self.map.buckets.values() for slot in slots)
+            assert all(self.map.load(slot) == recount[slot] for slot in self.map.slots)
+
+
+TestArray = Array.TestCase
+TestArray.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,213 @@
+"""The core's decisions, with an in-memory switch that applies what it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.core import Changes, Core
+from controller.diff import Operation, diff
+from controller.entries import Entry, Key, Kind
+from controller.events import Event, EventKind, EventLog
+from controller.health import Check, CheckKind, Outcome
+from pentaflow.config import Configuration
+from support.configurations import small_document
+
+MS = 1_000_000
+PATH = Check(CheckKind.PATH, "s1", "web")
+
+
+class World:
+    """A core, a switch `s1`, and the events that were told."""
+
+    def __init__(self, entries: dict[Key, Entry] | None = None, **vserver: Any) -> None:
+        document = small_document()
+        document["vservers"][0] |= {"buckets": 256} | vserver
+        self.told: list[Event] = []
+        self.core = Core(
+            Configuration.model_validate(document),
+            random_hash_keys={1: 0xABCD},
+            station_capacity=2,
+            events=EventLog(epoch_offset_ns=1_000 * MS, listener=self.told.append),
+            now_ns=0,
+        )
+        self.entries = dict(entries or {})
+
+    def reconcile(self) -> int:
+        return self._write([key for batch in self.core.reconcile("s1", self.entries) for key in batch])
+
+    def carry_out(self, changes: Changes | None) -> int:
+        return self._write(changes.keys) if changes else 0
+
+    def check(self, node_id: int, failure: str = "", *, now_ns: int = 0) -> Changes | None:
+        return self.core.observe(node_id, PATH, Outcome(started_ns=now_ns, failure=failure), now_ns)
+
+    def fail(self, node_id: int) -> Changes | None:
+        return [self.check(node_id, "no answer", now_ns=n * 100 * MS) for n in range(3)][-1]
+
+    def events(self, kind: EventKind) -> list[dict[str, Any]]:
+        return [dict(event.details) for event in self.told if event.kind is kind]
+
+    def _write(self, keys: Any) -> int:
+        updates = diff(keys, lambda key: self.core.maybe_entry("s1", key), self.entries)
+        for operation, key, entry in updates:
+            if operation is Operation.DELETE:
+                del self.entries[key]
+            else:
+                assert entry is not None
+                self.entries[key] = entry
+        return len(updates)
+
+
+def test_a_second_reconcile_finds_nothing_to_write() -> None:
+    world = World()
+    assert world.reconcile() == 256 + 32 + 7
+    assert world.reconcile() == 0
+
+
+def test_the_hash_key_is_the_configured_one_else_the_switchs_else_random() -> None:
+    def hash_key(world: World) -> int:
+        world.reconcile()
+        return next(entry.params[3] for key, entry in world.entries.items() if key.kind is Kind.VSERVER)
+
+    first = World()
+    assert hash_key(first) == 0xABCD
+    second = World(first.entries)
+    second.core._random_hash_keys = {1: 7}
+    assert hash_key(second) == 0xABCD
+    assert hash_key(World(first.entries, hash_key="00000000000000ff")) == 0xFF
+
+
+def test_another_switch_later_gets_the_map_that_is_in_use() -> None:
+    world = World()
+    world.reconcile()
+    first = dict(world.entries)
+    moved = Key(Kind.BUCKET, (1, 0))
+    world.entries[moved] = Entry((40,), first[moved].idle_timeout_ns)
+    assert world.reconcile() == 1
+    assert world.entries == first
+
+
+def test_a_failure_re_points_the_slots_and_names_its_cause() -> None:
+    world = World()
+    world.reconcile()
+    world.check(1)
+    changes = world.fail(2)
+    assert changes is not None
+    assert (changes.urgent_for, {key.kind for key in changes.keys}) == ("n2", {Kind.SLOT})
+    assert world.carry_out(changes) == 16
+    world.core.applied("s1", changes, 16, 200 * MS, 205 * MS)
+    (down,) = [event for event in world.told if event.kind is EventKind.NODE_DOWN]
+    assert down.details == {"node": "n2", "reason": "path:s1:web check: no answer", "detection_ms": 200.0}
+    assert (down.monotonic_ms, down.at_ms) == (200.0, 1200.0)
+    assert world.events(EventKind.SLOTS_MOVED) == [
+        {"node": "n2", "cause": down.id, "switch": "s1", "updates": 16, "duration_ms": 5.0}
+    ]
+    assert {entry.params[0] for key, entry in world.entries.items() if key.kind is Kind.SLOT} == {1}
+
+
+def test_a_controller_restart_after_a_failure_moves_nothing() -> None:
+    world = World()
+    world.reconcile()
+    world.check(1)
+    world.carry_out(world.fail(2))
+    assert World(world.entries).reconcile() == 0
+
+
+def test_traffic_waits_for_the_first_node_that_comes_back() -> None:
+    world = World()
+    world.reconcile()
+    world.check(1)
+    world.carry_out(world.fail(1))
+    assert world.fail(2) is None, "nobody left: the last map stays"
+    assert world.check(1) is None
+    changes = world.check(1)
+    assert changes is not None
+    assert world.carry_out(changes) == 32
+    assert {entry.params[0] for key, entry in world.entries.items() if key.kind is Kind.SLOT} == {1}
+
+
+def test_a_node_that_was_removed_gives_its_buckets_away_and_its_slots_back() -> None:
+    before = World()
+    before.reconcile()
+    document = small_document()
+    document["vservers"][0]["buckets"] = 256
+    del document["nodes"][1]
+    after = World(before.entries)
+    after.core = Core(
+        Configuration.model_validate(document),
+        random_hash_keys={1: 1},
+        station_capacity=2,
+        events=EventLog(epoch_offset_ns=0, listener=after.told.append),
+        now_ns=0,
+    )
+    assert after.reconcile() == 16, "its slots are re-pointed, no bucket is written"
+    while changes := after.core.tidy(100):
+        after.carry_out(changes)
+    assert sorted(key.match[0] for key in after.entries if key.kind is Kind.SLOT) == list(range(16, 32))
+    assert after.reconcile() == 0
+
+
+def test_idle_buckets_move_only_while_every_nodes_health_is_known() -> None:
+    world = World()
+    world.reconcile()
+    world.check(1)
+    world.carry_out(world.fail(2))
+    while changes := world.core.tidy(100):
+        world.carry_out(changes)
+    idle = [Key(Kind.BUCKET, (1, bucket)) for bucket in range(256)]
+    assert world.core.bucket_idle(idle, 0) is None, "node 2 is down"
+    for _ in range(2):
+        world.check(2)
+    assert world.carry_out(world.core.bucket_idle(idle, 0)) == 128
+    assert world.core.bucket_idle(idle, 0) is None
+    assert world.events(EventKind.BUCKETS_MOVED) == [{"buckets": 128, "reason": "rebalance"}]
+    assert world.core.bucket_idle([Key(Kind.BUCKET, (9, 0)), Key(Kind.BUCKET, (1, 999))], 0) is None
+
+
+def test_a_lost_switch_leaves_health_unknown_and_the_map_alone() -> None:
+    world = World()
+    world.reconcile()
+    world.check(1)
+    world.check(2)
+    version = world.core.map.version
+    assert world.core.lost("s1", "gone", 5) is None
+    assert world.core.map.version == version
+    assert [event.kind for event in world.told[-3:]] == [
+        EventKind.SWITCH_LOST,
+        EventKind.NODE_UNKNOWN,
+        EventKind.NODE_UNKNOWN,
+    ]
+
+
+def test_stations_are_learnt_aged_and_bounded() -> None:
+    world = World()
+    world.reconcile()
+    stations = [(0, 0x020000000011, 1), (0, 0x020000000012, 2), (0, 0x020000000013, 3)]
+    assert world.carry_out(world.core.learn("s1", stations, 0)) == 4
+    assert world.events(EventKind.STATIONS_FULL) == [{"switch": "s1", "stations": 2}]
+    assert world.core.learn("s1", stations, 0) is None
+    assert World(world.entries).reconcile() == 0, "read back, not forgotten"
+    assert world.carry_out(world.core.station_idle("s1", [Key(Kind.SMAC, stations[0])])) == 2
+    assert world.core.station_idle("s1", [Key(Kind.SMAC, stations[0])]) is None
+
+
+@pytest.mark.parametrize("mac", [0x02500A000064, 0x02510A0000FE])
+def test_addresses_of_vips_and_probes_are_not_learnt(mac: int) -> None:
+    world = World()
+    world.reconcile()
+    assert world.core.learn("s1", [(0, mac, 1)], 0) is None
+
+
+def test_without_nodes_the_rest_of_the_switch_is_still_set_up() -> None:
+    world = World()
+    world.core = Core(
+        Configuration.model_validate(small_document() | {"nodes": []}),
+        random_hash_keys={1: 1},
+        station_capacity=2,
+        events=EventLog(epoch_offset_ns=0, listener=world.told.append),
+        now_ns=0,
+    )
+    assert world.reconcile() == 7
+    assert world.core.tidy(10) is None

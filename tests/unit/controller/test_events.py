@@ -1,0 +1,16 @@
+"""The event list."""
+
+from __future__ import annotations
+
+from controller.events import CAPACITY, Event, EventKind, EventLog
+
+
+def test_ids_grow_and_only_the_newest_are_kept() -> None:
+    told: list[Event] = []
+    log = EventLog(epoch_offset_ns=0, listener=told.append)
+    for number in range(CAPACITY + 5):
+        log.add(EventKind.NODE_UP, number, node="n1")
+    kept = log.after(0)
+    assert [kept[0].id, kept[-1].id, len(kept)] == [6, CAPACITY + 5, CAPACITY]
+    assert [event.id for event in log.after(CAPACITY + 3)] == [CAPACITY + 4, CAPACITY + 5]
+    assert len(told) == CAPACITY + 5

@@ -1,0 +1,138 @@
+"""When probes are sent and what answers mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.health import CheckKind
+from controller.prober import Observation, PacketOut, Prober
+from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
+from pentaflow.config import Configuration
+from support.configurations import small_document
+
+MS = 1_000_000
+
+
+def make_prober(interval_ms: int = 100, timeout_ms: int = 100) -> Prober:
+    document = small_document()
+    document["controller"] = {"health": {"interval_ms": interval_ms, "timeout_ms": timeout_ms}}
+    configuration = Configuration.model_validate(document)
+    return Prober(configuration, configuration.switches[0], key=0x0123456789ABCDEF, now_ns=0)
+
+
+def syn_in(packet: PacketOut) -> Segment:
+    segment = maybe_decode_segment(packet.frame)
+    assert segment is not None
+    return segment
+
+
+def answer_to(syn: Segment, flags: TcpFlags, **changes: object) -> bytes:
+    answer = Segment(
+        src_mac=syn.dst_mac,
+        dst_mac=syn.src_mac,
+        src=syn.dst,
+        dst=syn.src,
+        src_port=syn.dst_port,
+        dst_port=syn.src_port,
+        seq=99,
+        ack=(syn.seq + 1) & 0xFFFF_FFFF,
+        flags=flags,
+    )
+    return encode_segment(replace(answer, **changes))  # type: ignore[arg-type]  # tests name the fields
+
+
+SYN_ACK = TcpFlags.SYN | TcpFlags.ACK
+RST_ACK = TcpFlags.RST | TcpFlags.ACK
+
+
+def failures(observations: list[Observation]) -> list[tuple[int, str]]:
+    return [(o.node_id, o.outcome.failure) for o in observations]
+
+
+def test_a_probe_goes_out_of_the_nodes_port_to_its_mac_and_the_vip() -> None:
+    packets, observations = make_prober().run(0)
+    assert observations == []
+    (packet,) = packets
+    syn = syn_in(packet)
+    assert packet.port == 2
+    assert (syn.dst_mac, str(syn.dst), syn.dst_port) == (0x020000000101, "10.0.0.100", 443)
+    assert (syn.src_mac, str(syn.src), syn.flags) == (0x02510A0000FE, "10.0.0.254", TcpFlags.SYN)
+
+
+def test_probes_are_spread_over_the_interval_and_repeat() -> None:
+    prober = make_prober()
+    sent = []
+    for _ in range(5):
+        due_ns = prober.maybe_next_ns()
+        assert due_ns is not None
+        for packet in prober.run(due_ns)[0]:
+            sent.append((due_ns // MS, packet.port))
+            prober.receive(answer_to(syn_in(packet), SYN_ACK))
+    assert sent == [(0, 2), (50, 3), (100, 2), (150, 3), (200, 2)]
+
+
+def test_a_syn_ack_is_a_success_and_is_reset() -> None:
+    prober = make_prober()
+    syn = syn_in(prober.run(0)[0][0])
+    packets, (observation,) = prober.receive(answer_to(syn, SYN_ACK))
+    assert (observation.node_id, observation.outcome.failure, observation.check.kind) == (1, "", CheckKind.PATH)
+    (packet,) = packets
+    reset = syn_in(packet)
+    assert packet.port == 2
+    assert (reset.flags, reset.seq, reset.src_port) == (TcpFlags.RST, (syn.seq + 1) & 0xFFFF_FFFF, syn.src_port)
+    assert prober.receive(answer_to(syn, SYN_ACK)) == ([], []), "counted once"
+
+
+def test_a_reset_is_a_failure_at_once() -> None:
+    prober = make_prober()
+    syn = syn_in(prober.run(0)[0][0])
+    packets, observations = prober.receive(answer_to(syn, RST_ACK))
+    assert packets == []
+    assert failures(observations) == [(1, "connection refused")]
+
+
+def test_silence_is_a_failure_when_its_time_is_over() -> None:
+    prober = make_prober(interval_ms=1000, timeout_ms=100)
+    prober.run(0)
+    assert prober.maybe_next_ns() == 100 * MS
+    assert prober.run(100 * MS - 1)[1] == []
+    assert failures(prober.run(100 * MS)[1]) == [(1, "no answer within 100 ms")]
+    assert prober.maybe_next_ns() == 500 * MS
+
+
+def test_answers_to_something_else_are_ignored() -> None:
+    prober = make_prober()
+    syn = syn_in(prober.run(0)[0][0])
+    for what, frame in {
+        "a guess at the sequence number": answer_to(syn, SYN_ACK, ack=syn.seq),
+        "another port": answer_to(syn, SYN_ACK, dst_port=syn.src_port ^ 1),
+        "another address": answer_to(syn, SYN_ACK, src=syn.src),
+        "another service": answer_to(syn, SYN_ACK, src_port=80),
+        "a reset without ACK": answer_to(syn, TcpFlags.RST),
+        "an ACK alone": answer_to(syn, TcpFlags.ACK),
+        "rubbish": b"\0" * 60,
+    }.items():
+        assert prober.receive(frame) == ([], []), what
+    assert prober.receive(answer_to(syn, SYN_ACK))[1], "the real answer still counts"
+
+
+def test_sequence_numbers_follow_from_the_key_and_differ() -> None:
+    prober = make_prober()
+    seqs = [syn_in(packet).seq for now_ms in range(0, 2000, 50) for packet in prober.run(now_ms * MS)[0]]
+    assert len(set(seqs)) == len(seqs) == 40
+    assert seqs[0] == syn_in(make_prober().run(0)[0][0]).seq
+
+
+def test_a_late_controller_does_not_blame_the_nodes() -> None:
+    prober = make_prober()
+    prober.run(0)
+    packets, observations = prober.run(5000 * MS)
+    assert observations == []
+    assert len(packets) == 2, "no burst to catch up"
+    assert prober.maybe_next_ns() == 5100 * MS
+
+
+def test_without_targets_there_is_nothing_to_wait_for() -> None:
+    document = small_document() | {"nodes": []}
+    configuration = Configuration.model_validate(document)
+    assert Prober(configuration, configuration.switches[0], key=1, now_ns=0).maybe_next_ns() is None
