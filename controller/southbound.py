@@ -108,6 +108,8 @@ class SwitchSession:
         self._batches: deque[list[Key]] = deque()
         self._wake = asyncio.Event()
         self._accepts = False
+        self._election_id = 0
+        self._superseded = False
         # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
         self._sending = asyncio.Lock()
 
@@ -149,17 +151,33 @@ class SwitchSession:
             p4info=self._pipeline.p4info_path,
             p4blob=self._pipeline.program_path,
             device_id=self._switch.device_id,
-            initial_election_id=self._core.configuration.controller.election_id,
+            initial_election_id=self._next_election_id(),
             ready_handler=self._ready,
         )
         connection = Connection(self.name, str(self._switch.grpc), options)
         closed = asyncio.Event()
         connection.ee.once(SwitchEvent.CHANNEL_DOWN, lambda _: closed.set())
+        # The stream may break before `_ready` comes to run.
+        connection.ee.on(SwitchEvent.BECOME_BACKUP, lambda _: self._note_role(connection))
         try:
             async with connection:
                 await closed.wait()
         except P4ClientError as error:
             raise ConnectionError(f"{error.code.name}: {error.message}") from None
+
+    def _next_election_id(self) -> int:
+        """The configured priority, then the time: a new session wins over the one of ours that it replaces.
+
+        The stream of that may live on at the switch for as long as TCP takes to notice. Who has lost to another
+        controller does not bid again: two of the same priority would take the switch from each other for ever.
+        """
+        if not self._superseded:
+            priority = self._core.configuration.controller.election_id
+            self._election_id = max(self._election_id + 1, priority << 64 | time.time_ns())
+        return self._election_id
+
+    def _note_role(self, connection: Connection) -> None:
+        self._superseded = not connection.is_primary
 
     def _disconnected(self, reason: str) -> None:
         was_connected = self.state is not SessionState.DISCONNECTED
@@ -174,6 +192,7 @@ class SwitchSession:
     async def _ready(self, connection: Connection) -> None:
         """Called by finsy when the pipeline is there, and again when the role changes."""
         self._accepts = False
+        self._note_role(connection)
         if not connection.is_primary:
             self.state, self.error = SessionState.BACKUP, "another controller is primary"
             log.warning("switch is controlled by another controller", switch=self.name)

@@ -126,7 +126,7 @@ class Health(Model):
 
 
 class Controller(Model):
-    """The controller's own end points."""
+    """The controller itself. Of several on one switch that with the highest `election_id` is primary."""
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
     election_id: Integer = Field(default=1, ge=1, lt=1 << 64)

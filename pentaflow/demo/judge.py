@@ -33,6 +33,10 @@ class BucketMap:
         value = client_hash(self.hash_key, self.kind, client, client_port, self.vip, self.port, _TCP)
         return self.nodes[value & (len(self.nodes) - 1)]
 
+    def maybe_node_of(self, request: Request) -> str | None:
+        """The node of a request's connection; None if it had none."""
+        return self.node_of(request.maybe_client, request.client_port) if request.maybe_client else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeShare:
@@ -59,7 +63,7 @@ def judge_spread(requests: Sequence[Request], bucket_map: BucketMap) -> Spread:
     astray = [
         f"{r.maybe_client}:{r.client_port} was served by {r.node}, but its bucket is {expected}'s"
         for r in requests
-        if r.ok and r.maybe_client and (expected := bucket_map.node_of(r.maybe_client, r.client_port)) != r.node
+        if r.ok and (expected := bucket_map.maybe_node_of(r)) != r.node
     ]
     ports = {(r.maybe_client, r.client_port) for r in requests if r.ok}
     problems = [
@@ -141,22 +145,30 @@ class Failover:
 class NodeFailure:
     """What the failure of a node cost.
 
-    `detection_ms`: from the kill to the controller's decision. `recovery_ms`: from the kill to the end of the last
-    request that failed. `requests` and `failed_requests` count from the kill to the end of the load.
+    Times are from the kill: `detection_ms` to the controller's decision, `recovery_ms` to the first answer to a client
+    in one of the node's buckets, `last_failure_ms` to the end of the last request that failed. `requests` and
+    `failed_requests` count from the kill to the end of the load.
     """
 
     node: str
     requests: int
     failed_requests: int
     detection_ms: float
-    recovery_ms: float
+    recovery_ms: float | None
+    last_failure_ms: float
     switch_writes: int
     expected_switch_writes: int
     problems: tuple[str, ...]
 
 
 def judge_failure(
-    samples: Sequence[Sample], killed_ns: int, failover: Failover, *, expected_writes: int, survivors: int
+    samples: Sequence[Sample],
+    killed_ns: int,
+    failover: Failover,
+    bucket_map: BucketMap,
+    *,
+    expected_writes: int,
+    survivors: int,
 ) -> NodeFailure:
     """Judge a load that went on until it had recovered (`recovered`).
 
@@ -164,6 +176,7 @@ def judge_failure(
         samples: the whole load, in order of their ends.
         killed_ns: when the node was killed.
         failover: the controller's record.
+        bucket_map: as it was before the kill.
         expected_writes: how many switch updates moving the node's traffic must take.
         survivors: how many nodes are left.
     """
@@ -172,8 +185,10 @@ def judge_failure(
     failures = [s.finished_ns for s in after if not s.request.ok]
     last_failure_ns = max(failures, default=killed_ns)
     served = Counter(s.request.node for s in after if s.finished_ns > last_failure_ns)
+    moved = [s.finished_ns for s in after if s.request.ok and bucket_map.maybe_node_of(s.request) == failover.node]
     problems = [
         f"before the kill {said}" if (said := first_failure(before)) else "",
+        "" if moved else f"no client in a bucket of {failover.node} was answered after the kill",
         f"{failover.node} still served after the recovery" if served[failover.node] else "",
         f"{len(served)} nodes served after the recovery; expected {survivors}" if len(served) != survivors else "",
         f"the failover took {failover.switch_writes} switch writes; expected {expected_writes}"
@@ -185,7 +200,8 @@ def judge_failure(
         requests=len(after),
         failed_requests=len(failures),
         detection_ms=_ms(failover.decided_ns - killed_ns),
-        recovery_ms=_ms(last_failure_ns - killed_ns),
+        recovery_ms=_ms(min(moved) - killed_ns) if moved else None,
+        last_failure_ms=_ms(last_failure_ns - killed_ns),
         switch_writes=failover.switch_writes,
         expected_switch_writes=expected_writes,
         problems=_sentences(problems),

@@ -78,11 +78,12 @@ def as_table(report: Report) -> Table:
     if failure := report.node_failure:
         table.add_row(f"kill -9 of {failure.node} under load", f"detected after {failure.detection_ms:g} ms")
         table.add_row("  failed requests", f"{failure.failed_requests} of {failure.requests}")
-        table.add_row("  last failed request", f"{failure.recovery_ms:g} ms after the kill")
+        back = "not" if failure.recovery_ms is None else f"after {failure.recovery_ms:g} ms"
+        table.add_row("  its clients answered again", f"{back}, last failure after {failure.last_failure_ms:g} ms")
         writes = f"{failure.switch_writes} ({failure.expected_switch_writes} slots of a node)"
         table.add_row("  switch writes used", writes)
-    if back := report.node_return:
-        table.add_row(f"{back.node} started again", f"up after {back.up_ms:g} ms")
+    if returned := report.node_return:
+        table.add_row(f"{returned.node} started again", f"up after {returned.up_ms:g} ms")
     table.add_row("all held" if report.held else "did not hold", f"{report.seconds:.1f} s in all")
     for problem in report.problems:
         table.add_row("", problem, style="red")

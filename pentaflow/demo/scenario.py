@@ -89,6 +89,7 @@ class Scenario:
     def node_failure(self) -> NodeFailure:
         """`kill -9` of a node's process under a steady load that goes on until it has recovered."""
         array, victim = self._array, self._victim
+        bucket_map = self._bucket_map()
         last_event = answers.last_event(array.rest("/events"))
         with SteadyLoad(
             array, self._clients, self._url + "/load", curls=LOAD_CURLS, rate_per_s=LOAD_RATE_PER_S
@@ -114,7 +115,8 @@ class Scenario:
             )
             samples = load.samples()
         expected = array.configuration.controller.slots_per_node
-        return judge_failure(samples, killed_ns, failover, expected_writes=expected, survivors=len(self._nodes) - 1)
+        survivors = len(self._nodes) - 1
+        return judge_failure(samples, killed_ns, failover, bucket_map, expected_writes=expected, survivors=survivors)
 
     def node_return(self) -> NodeReturn:
         """Start the killed node again and wait until the controller calls it up."""

@@ -21,7 +21,7 @@ from controller.app import run_controller
 from controller.diff import Operation, Update
 from controller.entries import Entry, Key, Kind
 from controller.pipeline import load_pipeline
-from pentaflow.config import Configuration
+from pentaflow.config import Configuration, HostPort
 from pentaflow.errors import ConfigurationError, HostError
 from softswitch import switch as softswitch
 from support.configurations import small_document
@@ -309,7 +309,9 @@ async def test_more_buckets_than_the_table_holds_are_refused() -> None:
 async def delete_behind_the_controllers_back(configuration: Configuration, *keys: Key) -> None:
     """Write with the controller's own election id, which is all that a P4Runtime server asks for."""
     updates = [CODEC.encode_update(Update(Operation.DELETE, key, None)) for key in keys]
-    election_id = p4r.Uint128(low=configuration.controller.election_id)
+    async with fy.Switch("s1", address_of(configuration), fy.SwitchOptions(initial_election_id=1)) as backup:
+        primary_id = backup.primary_id
+    election_id = p4r.Uint128(high=primary_id >> 64, low=primary_id & (1 << 64) - 1)
     async with grpc.aio.insecure_channel(address_of(configuration)) as channel:
         request = p4r.WriteRequest(device_id=1, election_id=election_id, updates=updates)
         await p4r_grpc.P4RuntimeStub(channel).Write(request, timeout=WAIT_S)
@@ -333,7 +335,8 @@ async def test_a_failed_write_leads_to_reading_back_and_a_whole_switch(array: Vi
 async def test_another_primary_is_respected_and_its_changes_are_undone_when_it_leaves(array: VirtualArray) -> None:
     address = address_of(array.configuration)
     pipeline = load_pipeline()
-    options = fy.SwitchOptions(p4info=pipeline.p4info_path, p4blob=pipeline.program_path, initial_election_id=99)
+    above = (array.configuration.controller.election_id + 1) << 64
+    options = fy.SwitchOptions(p4info=pipeline.p4info_path, p4blob=pipeline.program_path, initial_election_id=above)
     async with running_switch(address), running_controller(array.configuration) as client:
         await all_up(client)
         before = await read_back(address)
@@ -365,3 +368,21 @@ async def test_a_switch_that_refuses_the_pipeline_is_said_to(
 
         await eventually(is_said, "the refusal")
         assert (await client.get("/health")).status_code == 503
+
+
+async def test_a_new_session_wins_over_one_that_the_switch_still_holds(array: VirtualArray) -> None:
+    """As after a broken network: the switch has not noticed yet that the old session is gone."""
+    old = array.configuration
+    elsewhere = old.controller.model_copy(update={"rest": HostPort(host="127.0.0.1", port=free_port())})
+    new = old.model_copy(update={"controller": elsewhere})
+    async with running_switch(address_of(old)), running_controller(old) as old_client:
+        await all_up(old_client)
+        async with running_controller(new) as new_client:
+            await all_up(new_client)
+            assert [event["updates"] for event in await events(new_client, "switch_reconciled")] == [0]
+
+            async def has_lost() -> bool:
+                return bool((await get(old_client, "/switches"))[0]["state"] == "backup")
+
+            await eventually(has_lost, "the old session to stand back")
+            assert (await get(new_client, "/switches"))[0]["state"] == "ready"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from finsy.proto import p4r
 from hypothesis import given
 from hypothesis import strategies as st
-from support.p4rt import P4INFO, action, between, config, entry, exact, lpm, optional, ternary
 
 from softswitch.forwarding import Forwarding
 from softswitch.status import RequestError
+from support.p4rt import P4INFO, action, between, config, entry, exact, lpm, optional, ternary
 
 INSERT, MODIFY, DELETE = p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE
 
@@ -72,7 +74,9 @@ DIRTY = Forwarding(config())
 
 
 @given(st.lists(st.tuples(st.sampled_from((INSERT, MODIFY, DELETE)), entries), max_size=30))
-def test_tables_behave_like_a_dictionary_of_messages(updates: list[tuple[p4r.Update.Type.ValueType, p4r.Entity]]) -> None:
+def test_tables_behave_like_a_dictionary_of_messages(
+    updates: list[tuple[p4r.Update.Type.ValueType, p4r.Entity]],
+) -> None:
     model: dict[bytes, p4r.Entity] = {}
     try:
         for kind, entity in updates:
@@ -164,14 +168,9 @@ anything = st.one_of(
 
 @given(st.sampled_from((0, INSERT, MODIFY, DELETE, 9)), anything)
 def test_nonsense_is_refused_and_never_crashes(kind: int, entity: p4r.Entity) -> None:
-    forwarding = DIRTY
     update = p4r.Update(entity=entity)
     update.type = kind  # type: ignore[assignment]  # an open enum: proto3 lets any number through
-    try:
-        forwarding.write(update, 0)
-    except RequestError as error:
-        assert error.message
-    try:
-        list(forwarding.read(entity, 0))
-    except RequestError as error:
-        assert error.message
+    with contextlib.suppress(RequestError):
+        DIRTY.write(update, 0)
+    with contextlib.suppress(RequestError):
+        list(DIRTY.read(entity, 0))

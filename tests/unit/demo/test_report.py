@@ -27,6 +27,7 @@ FULL = Report(
         failed_requests=7,
         detection_ms=290.5,
         recovery_ms=311.0,
+        last_failure_ms=295.0,
         switch_writes=16,
         expected_switch_writes=16,
         problems=(),

@@ -1,0 +1,176 @@
+"""The softswitch as a whole: pipeline, ports and P4Runtime server on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import grpc
+
+from pentaflow.errors import HostError
+from softswitch.device import Device
+from softswitch.forwarding import Forwarding
+from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
+from softswitch.pipeline import Output
+from softswitch.ports import Ports
+from softswitch.service import P4RuntimeService
+
+SWEEP_S = 0.05
+MAX_MESSAGE_OCTETS = 128 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchOptions:
+    """How to run a switch.
+
+    Attributes:
+        grpc_address: where the P4Runtime server listens; port 0 lets the kernel choose.
+        device_id: the P4Runtime device id.
+        ports: port number to interface name.
+        cpu_port: the port that stands for the controller, None when the program knows none.
+    """
+
+    grpc_address: str = "127.0.0.1:9559"
+    device_id: int = 1
+    ports: Mapping[int, str] = field(default_factory=dict)
+    cpu_port: int | None = 510
+
+
+class SwitchDrop(Enum):
+    """Why the switch, rather than a port or the pipeline, dropped a frame."""
+
+    NO_PIPELINE = "no pipeline yet"
+    UNKNOWN_PORT = "the switch has no such port"
+    NO_CPU_PORT = "a packet-out, but no CPU port"
+
+
+class Switch:
+    """A running switch; `close` ends it.
+
+    Attributes:
+        grpc_port: the TCP port that the server listens on.
+        ports: the interfaces.
+        drops: frames that the switch dropped, by reason.
+    """
+
+    def __init__(self, options: SwitchOptions) -> None:
+        self._options = options
+        self._device = Device(options.device_id)
+        self._service = P4RuntimeService(self._device, self._inject)
+        self._digest_timer: asyncio.TimerHandle | None = None
+        self.drops: Counter[SwitchDrop] = Counter()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_OCTETS),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((self._service.rpc_handler(),))
+        self.ports = Ports(options.ports, receive=self._receive, after_batch=self._drain_digests)
+        try:
+            self.grpc_port = self._listen()
+        except HostError:
+            self.ports.close()
+            raise
+
+    def _listen(self) -> int:
+        address = self._options.grpc_address
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise HostError(address, "the P4Runtime server can't listen here: the address is in use or not this host's")
+        return port
+
+    async def run(self, started: Callable[[], None] | None = None) -> None:
+        """Serve until cancelled, then close everything.
+
+        Args:
+            started: called once the server answers and the ports forward.
+        """
+        try:
+            await self._server.start()
+            if started is not None:
+                started()
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                if self._device.active is not None:
+                    self._service.report_idle(self._device.active, time.monotonic_ns())
+        finally:
+            self.ports.close()
+            if self._digest_timer is not None:
+                self._digest_timer.cancel()
+            await self._server.stop(grace=None)
+
+    def _receive(self, port: int, frame: memoryview, header: bytes) -> None:
+        forwarding = self._device.active
+        if forwarding is None:
+            self.drops[SwitchDrop.NO_PIPELINE] += 1
+            return
+        length = len(frame)
+        for output in forwarding.pipeline.process(port, frame, time.monotonic_ns()):
+            self._send(output, forwarding, header, len(output.frame) - length)
+
+    def _inject(self, frame: bytes) -> None:
+        """A packet-out: it arrives on the CPU port."""
+        forwarding = self._device.active
+        cpu_port = self._options.cpu_port
+        if forwarding is None or cpu_port is None:
+            self.drops[SwitchDrop.NO_CPU_PORT] += 1
+            return
+        for output in forwarding.pipeline.process(cpu_port, frame, time.monotonic_ns()):
+            self._send(output, forwarding, NO_OFFLOAD, 0)
+        self._drain_digests()
+
+    def _send(self, output: Output, forwarding: Forwarding, header: bytes, shift: int) -> None:
+        if output.port == self._options.cpu_port:
+            self._service.packet_in(complete_checksum(output.frame, shift_offsets(header, shift)), forwarding)
+        elif output.port in self._options.ports:
+            self.ports.send(output.port, output.frame, header, shift=shift)
+        else:
+            self.drops[SwitchDrop.UNKNOWN_PORT] += 1
+
+    def _drain_digests(self) -> None:
+        """Offer what the data plane has learned, and come back when a list is due."""
+        forwarding = self._device.active
+        if forwarding is None or not forwarding.pipeline.digests:
+            return
+        now_ns = time.monotonic_ns()
+        for digest in forwarding.pipeline.digests:
+            digest_list = forwarding.digests.offer(digest.name, digest.values, now_ns)
+            if digest_list is not None:
+                self._service.digest_list(digest_list)
+        forwarding.pipeline.digests.clear()
+        self._schedule_digests(forwarding, now_ns)
+
+    def _schedule_digests(self, forwarding: Forwarding, now_ns: int) -> None:
+        if self._digest_timer is not None:
+            self._digest_timer.cancel()
+            self._digest_timer = None
+        deadline_ns = forwarding.digests.deadline_ns()
+        if deadline_ns is not None:
+            self._digest_timer = asyncio.get_running_loop().call_later(
+                max(0, deadline_ns - now_ns) / 1e9, self._send_due_digests
+            )
+
+    def _send_due_digests(self) -> None:
+        forwarding = self._device.active
+        if forwarding is not None:
+            now_ns = time.monotonic_ns()
+            for digest_list in forwarding.digests.take(now_ns):
+                self._service.digest_list(digest_list)
+            self._schedule_digests(forwarding, now_ns)
+
+
+async def run_switch(options: SwitchOptions, *, started: Callable[[], None] | None = None) -> None:
+    """Run a switch until cancelled.
+
+    Raises:
+        HostError: the gRPC address is taken, an interface is missing, or a privilege is.
+    """
+    await Switch(options).run(started)
