@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from controller.diff import Operation, Update
 from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
-from controller.messages import p4i, p4r
+from pentaflow.p4runtime import p4i, p4r
 
 _OPERATIONS = {
     Operation.INSERT: p4r.Update.INSERT,

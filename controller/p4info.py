@@ -13,9 +13,9 @@ from controller.entries import (
     Kind,
     TableSpec,
 )
-from controller.messages import p4i
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, PipelineMismatchError
+from pentaflow.p4runtime import p4i
 
 
 def check_p4info(p4info: p4i.P4Info, place: str) -> None:

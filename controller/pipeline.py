@@ -8,8 +8,8 @@ from pathlib import Path
 from google.protobuf import text_format
 
 import pentaflow
-from controller.messages import p4i
 from pentaflow.errors import HostError
+from pentaflow.p4runtime import p4i
 
 _PACKAGE = Path(pentaflow.__file__).parent
 _FOLDERS = (_PACKAGE / "p4build", _PACKAGE.parent / "p4" / "build")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pentaflow.errors import UnsupportedPipelineError
-from softswitch import ir
-from softswitch.bmv2_json import read_program
-from softswitch.compiler import compile_program
+from softswitch.program import ir
+from softswitch.program.bmv2_json import read_program
+from softswitch.python_backend.compiler import compile_program
 from softswitch.state import Digest as Digest
 from softswitch.state import IndirectCounter as IndirectCounter
 from softswitch.state import Output as Output

@@ -12,12 +12,12 @@ from enum import Enum
 import grpc
 
 from pentaflow.errors import HostError
-from softswitch.device import Device
-from softswitch.forwarding import Forwarding
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
+from softswitch.p4runtime.device import Device
+from softswitch.p4runtime.forwarding import Forwarding
+from softswitch.p4runtime.service import P4RuntimeService
 from softswitch.pipeline import Output
 from softswitch.ports import Ports
-from softswitch.service import P4RuntimeService
 
 SWEEP_S = 0.05
 MAX_MESSAGE_OCTETS = 128 << 20

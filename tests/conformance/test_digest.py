@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finsy.proto import p4d, p4r
 
-from softswitch.status import Code
+from softswitch.p4runtime.status import Code
 from support.p4rt import (
     DIGEST,
     P4INFO,

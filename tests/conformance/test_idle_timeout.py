@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finsy.proto import p4r
 
-from softswitch.status import Code
+from softswitch.p4runtime.status import Code
 from support.p4rt import CPU_PORT, LOOKUP, Client, Target, action, departs, entry, exact_one, frame, packet_out
 
 SHORT_NS = 20_000_000

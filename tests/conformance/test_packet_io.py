@@ -8,7 +8,7 @@ import pytest
 from finsy.proto import p4r
 from google.protobuf import any_pb2
 
-from softswitch.status import Code
+from softswitch.p4runtime.status import Code
 from support.p4rt import (
     CPU_PORT,
     DIGEST,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from finsy.proto import p4i, p4r
 
-from softswitch.status import Code
+from softswitch.p4runtime.status import Code
 from support.p4rt import (
     DEVICE_CONFIG,
     DEVICE_ID,

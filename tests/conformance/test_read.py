@@ -6,8 +6,8 @@ import grpc
 import pytest
 from finsy.proto import p4r
 
-from softswitch.service import RESPONSE_OCTETS
-from softswitch.status import Code
+from softswitch.p4runtime.service import RESPONSE_OCTETS
+from softswitch.p4runtime.status import Code
 from support.p4rt import (
     DEVICE_ID,
     INSERT,

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from finsy.proto import p4r
 
-from softswitch.status import Code
+from softswitch.p4runtime.status import Code
 from support.p4rt import (
     DELETE,
     DEVICE_ID,

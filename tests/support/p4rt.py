@@ -20,8 +20,8 @@ import pytest
 from finsy.proto import p4i, p4r, p4r_grpc, rpc_status
 from google.protobuf import text_format
 
-from softswitch.bytestrings import encode_bits
-from softswitch.status import Code
+from softswitch.p4runtime.bytestrings import encode_bits
+from softswitch.p4runtime.status import Code
 from softswitch.switch import Switch, SwitchOptions
 
 PROGRAM = Path(__file__).parents[1] / "conformance/p4"

@@ -8,8 +8,8 @@ from finsy.proto import p4r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.forwarding import Forwarding
-from softswitch.status import RequestError
+from softswitch.p4runtime.forwarding import Forwarding
+from softswitch.p4runtime.status import RequestError
 from support.p4rt import P4INFO, action, between, config, entry, exact, lpm, optional, ternary
 
 INSERT, MODIFY, DELETE = p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE

@@ -9,8 +9,8 @@ from finsy.p4entity import decode_entity
 from controller.codec import Codec
 from controller.diff import Operation, Update
 from controller.entries import TABLES, Entry, Key, Kind
-from controller.messages import p4r
 from controller.pipeline import load_pipeline
+from pentaflow.p4runtime import p4r
 
 PIPELINE = load_pipeline()
 CODEC = Codec(PIPELINE.p4info)

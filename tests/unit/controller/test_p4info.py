@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from controller.entries import TABLES
-from controller.messages import p4i
 from controller.p4info import check_p4info, station_capacity
 from controller.pipeline import load_pipeline
 from pentaflow.errors import PipelineMismatchError
+from pentaflow.p4runtime import p4i
 
 
 @pytest.fixture

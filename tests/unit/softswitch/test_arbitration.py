@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch.arbitration import MAX_CLIENTS_PER_ROLE, MAX_ROLES, Arbitration, Notice
-from softswitch.status import Code, RequestError
+from softswitch.p4runtime.arbitration import MAX_CLIENTS_PER_ROLE, MAX_ROLES, Arbitration, Notice
+from softswitch.p4runtime.status import Code, RequestError
 
 
 def update(arbitration: Arbitration, stream: int, election_id: int | None, role: str = "") -> list[Notice]:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from pentaflow.errors import ConfigurationError, UnsupportedPipelineError
-from softswitch import ir
-from softswitch.bmv2_json import read_program
 from softswitch.pipeline import load_pipeline
+from softswitch.program import ir
+from softswitch.program.bmv2_json import read_program
 from support.pipelines import NAMES, PROGRAMS, load
 
 P4C = shutil.which("p4c-bm2-ss")

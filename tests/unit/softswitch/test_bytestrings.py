@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.bytestrings import decode_bits, encode_bits
-from softswitch.status import Code, RequestError
+from softswitch.p4runtime.bytestrings import decode_bits, encode_bits
+from softswitch.p4runtime.status import Code, RequestError
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch import ir
-from softswitch.ir import Binary, BinaryOp, Constant, FieldValue, Unary, UnaryOp
 from softswitch.pipeline import load_pipeline
-from softswitch.python_source import Expressions, Names, bare, is_redundant_mask
-from softswitch.usage import parts
+from softswitch.program import ir
+from softswitch.program.ir import Binary, BinaryOp, Constant, FieldValue, Unary, UnaryOp
+from softswitch.python_backend.source import Expressions, Names, bare, is_redundant_mask
+from softswitch.python_backend.usage import parts
 from support.arithmetic import expected_results
 from support.pipelines import PENTAFLOW_JSON, load, pack, unpack
 

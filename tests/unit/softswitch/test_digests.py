@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch import digests
-from softswitch.digests import MAX_LIST_SIZE, DigestList, DigestStream
+from softswitch.p4runtime import digests
+from softswitch.p4runtime.digests import MAX_LIST_SIZE, DigestList, DigestStream
 
 A, B, C = (1, 1), (2, 2), (3, 3)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch.hashes import FUNCTIONS, crc16, csum16, identity
-from softswitch.ir import Algorithm
+from softswitch.program.ir import Algorithm
+from softswitch.python_backend.hashes import FUNCTIONS, crc16, csum16, identity
 
 CHECK = b"123456789"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.idle import IdleTimers
+from softswitch.p4runtime.idle import IdleTimers
 from softswitch.tables import Entry, Field, MatchKind, Table
 
 

@@ -9,7 +9,7 @@ import pytest
 from finsy.proto import p4i
 
 from pentaflow.errors import ConfigurationError, PentaflowError, UnsupportedPipelineError
-from softswitch.p4info import Scope, index_p4info
+from softswitch.p4runtime.p4info import Scope, index_p4info
 from softswitch.tables import MatchKind
 from support.p4rt import P4INFO
 

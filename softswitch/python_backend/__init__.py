@@ -1,0 +1,1 @@
+"""A pipeline as one straight-line Python function."""
