@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
-from pentaflow.files import load_configuration
+from pentaflow.files import load_configuration, read_file
 from pentaflow.logs import configure_logs
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
@@ -53,11 +53,18 @@ def _logs(
 def check_config(path: ConfigurationFile) -> None:
     """Check a configuration file and the files that it names."""
     configuration = load_configuration(path)
-    counts = (
-        f"{len(configuration.switches)} switches, {len(configuration.nodes)} nodes, "
-        f"{len(configuration.vservers)} vservers, {len(configuration.pools)} pools"
-    )
+    groups = ("switches", "nodes", "vservers", "pools")
+    counts = ", ".join(f"{group}: {len(getattr(configuration, group))}" for group in groups)
     typer.echo(f"{path}: ok ({counts})")
+
+
+@app.command("check-pipeline")
+def check_pipeline(path: Annotated[Path, typer.Argument(metavar="JSON", help="What p4c-bm2-ss wrote.")]) -> None:
+    """Check that the softswitch runs a P4 program."""
+    from softswitch.pipeline import load_pipeline
+
+    pipeline = load_pipeline(read_file(path, str(path)), str(path))
+    typer.echo(f"{path}: ok ({len(pipeline.tables)} tables)")
 
 
 @app.command()

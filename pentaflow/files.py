@@ -18,11 +18,11 @@ def load_configuration(path: Path) -> Configuration:
     Raises:
         ConfigurationError: anything wrong with the file or with one that it names.
     """
-    configuration = parse(_read(path, str(path)).decode(errors="replace"), str(path), base=path.parent)
+    configuration = parse(read_file(path, str(path)).decode(errors="replace"), str(path), base=path.parent)
     for vserver in configuration.vservers:
         place = f"{path}: vserver {vserver.name}"
-        _read(vserver.tls.certificate, f"{place}: tls.certificate")
-        _read(vserver.tls.key, f"{place}: tls.key")
+        read_file(vserver.tls.certificate, f"{place}: tls.certificate")
+        read_file(vserver.tls.key, f"{place}: tls.key")
         cookie = vserver.persistence.cookie
         if cookie and cookie.secret_file:
             read_secret(cookie.secret_file, f"{place}: persistence.cookie.secret_file")
@@ -35,7 +35,7 @@ def read_secret(path: Path, place: str) -> bytes:
     Raises:
         ConfigurationError: missing, readable by others, too short or not hexadecimal.
     """
-    text = _read(path, place)
+    text = read_file(path, place)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigurationError(place, f"{path} can be read by others; expected mode 0600")
     try:
@@ -47,7 +47,12 @@ def read_secret(path: Path, place: str) -> bytes:
     return secret
 
 
-def _read(path: Path, place: str) -> bytes:
+def read_file(path: Path, place: str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -43,7 +43,7 @@ def configuration(tmp_path: Path) -> Path:
 def test_check_config_of_a_good_file(configuration: Path) -> None:
     done = pentaflow("check-config", configuration)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{configuration}: ok (1 switches, 2 nodes, 1 vservers, 1 pools)\n"
+    assert done.stdout == f"{configuration}: ok (switches: 1, nodes: 2, vservers: 1, pools: 1)\n"
 
 
 def test_check_config_of_a_misspelt_key(configuration: Path) -> None:
@@ -101,3 +101,17 @@ def test_an_absurdly_long_port_number_is_refused_too() -> None:
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["switch", "--help"]])
 def test_help_is_shown(arguments: list[str]) -> None:
     assert "Usage:" in "".join(pentaflow(*arguments).stdout)
+
+
+def test_check_pipeline_of_what_the_softswitch_runs() -> None:
+    done = pentaflow("check-pipeline", "p4/build/pentaflow.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("p4/build/pentaflow.json: ok (")
+
+
+def test_check_pipeline_names_what_the_softswitch_does_not_run() -> None:
+    done = pentaflow("check-pipeline", "tests/p4/refused/meter.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pentaflow: tests/p4/refused/meter.json")
+    assert "meter" in line.removeprefix("pentaflow: tests/p4/refused/meter.json")
