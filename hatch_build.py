@@ -1,0 +1,27 @@
+"""Hatch build hook: compiles the OpenSSL binding in place, for wheels and editable installs alike."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class OpensslBindingHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's base class is untyped here
+    """Builds `tlsnodes.tls._openssl` and marks the wheel as bound to this platform."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Hatch calls this before it collects files; `version` is "standard" or "editable"."""
+        root = Path(self.root)
+        # By path: while it is being built, the project is not importable.
+        specification = importlib.util.spec_from_file_location("build", root / "tlsnodes/tls/build.py")
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        made = module.build(root)
+        build_data["artifacts"].append(str(made.relative_to(root)))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True

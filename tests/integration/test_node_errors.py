@@ -1,0 +1,127 @@
+"""What stops a node from starting: one sentence with the place, and nothing half-started."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pentaflow.config import Configuration
+from pentaflow.errors import ConfigurationError, HostError, PentaflowError
+from support.certificates import make_certificate
+from support.nginx import free_port
+from support.tlsnode import node_document
+from tlsnodes.node import run_node
+
+Document = dict[str, Any]
+
+
+def start(document: Document, name: str = "node1") -> PentaflowError:
+    """The error that the node ends with at once."""
+    configuration = Configuration.model_validate(document)
+
+    async def run() -> None:
+        async with asyncio.timeout(30):
+            await run_node(configuration, name)
+
+    with pytest.raises(PentaflowError) as caught:
+        asyncio.run(run())
+    return caught.value
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def unlink(field: str) -> Callable[[Document], None]:
+    return lambda document: Path(document["vservers"][0]["tls"][field]).unlink()
+
+
+def write(field: str, content: bytes) -> Callable[[Document], None]:
+    def change(document: Document) -> None:
+        Path(document["vservers"][0]["tls"][field]).write_bytes(content)
+
+    return change
+
+
+def open_secret(document: Document) -> None:
+    Path(document["vservers"][0]["persistence"]["cookie"]["secret_file"]).chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "sentence"),
+    [
+        (unlink("certificate"), "vserver web: tls.certificate", "cannot read {}/server.crt: No such file"),
+        (unlink("key"), "vserver web: tls.key", "cannot read {}/server.key: No such file"),
+        (write("certificate", b"x"), "vserver web: tls.certificate", "{}/server.crt: no PEM certificate in it"),
+        (write("key", b"x"), "vserver web: tls.key", "{}/server.key: no unencrypted PEM private key in it"),
+        (
+            write("key", make_certificate("other.test").key_pem),
+            "vserver web: tls.key",
+            "{}/server.key: not the key of the certificate",
+        ),
+        (open_secret, "vserver web: persistence.cookie.secret_file", "can be read by others"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path: Path, change: Callable[[Document], None], place: str, sentence: str) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    change(document)
+    error = start(document)
+    assert isinstance(error, ConfigurationError)
+    assert error.place == place
+    assert sentence.format(tmp_path) in error.message
+
+
+def test_unknown_node(tmp_path: Path) -> None:
+    error = start(node_document(tmp_path, [("w1", "127.0.0.1", 1)]), "node9")
+    assert isinstance(error, ConfigurationError)
+    assert str(error) == "nodes: there is no node 'node9'; there is node1"
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    port = document["vservers"][0]["port"]
+    with socket.create_server(("127.0.0.1", port)):
+        error = start(document)
+    assert isinstance(error, HostError)
+    assert str(error) == f"vserver web: cannot listen on 127.0.0.1:{port}: the port is in use"
+
+
+def test_nothing_is_left_listening_when_a_later_port_is_in_use(tmp_path: Path) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    management = int(document["nodes"][0]["management"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", management)):
+        error = start(document)
+    assert isinstance(error, HostError)
+    assert error.place == "node node1: management"
+    assert not accepts(document["vservers"][0]["port"])
+
+
+def test_a_vip_that_the_host_does_not_hold(tmp_path: Path) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    document["vservers"][0]["vip"] = "192.0.2.77"
+    error = start(document)
+    assert isinstance(error, HostError)
+    assert "no interface of this host has that address" in error.message
+
+
+def test_a_node_starts_says_so_and_ends_when_cancelled(tmp_path: Path) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", free_port())])
+    configuration = Configuration.model_validate(document)
+
+    async def run() -> None:
+        started = asyncio.Event()
+        task = asyncio.create_task(run_node(configuration, "node1", started=started))
+        await asyncio.wait_for(started.wait(), 30)
+        assert accepts(document["vservers"][0]["port"])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not accepts(document["vservers"][0]["port"])
+
+    asyncio.run(run())

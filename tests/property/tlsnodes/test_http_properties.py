@@ -1,0 +1,167 @@
+"""What holds for any HTTP input, with h11 as the second opinion."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import h11
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tlsnodes.http.messages import END, HeadLimits, RequestEvent, RequestHead, ResponseHead, Violation
+from tlsnodes.http.reader import RequestReader, ResponseReader
+from tlsnodes.http.request import encode_request, proxy_fields
+from tlsnodes.http.response import encode_chunk
+
+LIMITS = HeadLimits(size=4096, fields=32)
+FIELDS = proxy_fields(client_address="192.0.2.7", node_name="node1", http_1_0=False)
+
+TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=12).map(str.encode)
+VALUE = st.text([chr(c) for c in (*range(0x21, 0x7F), 0x80, 0xFF)] + [" ", "\t"], max_size=20).map(
+    lambda text: text.strip(" \t").encode("latin-1")
+)
+SPECIAL = {
+    b"host", b"cookie", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"te",
+    b"trailer", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"forwarded",
+    b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto",
+}  # fmt: skip
+FIELD = st.tuples(TOKEN.filter(lambda name: name.lower() not in SPECIAL), VALUE)
+TARGET = st.text("abz/?&=%20~.-_:@", max_size=20).map(lambda text: b"/" + text.encode())
+METHOD = st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"HEAD"])
+BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=4)
+CUTS = st.lists(st.integers(0, 400), max_size=6)
+
+# Pieces of requests, good and bad, that fuzzing puts together.
+PIECES = st.sampled_from(
+    [b"GET ", b"POST ", b"/", b"*", b"http://a/", b" HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\n", b"\r", b"Host: a",
+     b"Host: b", b"Host : a", b"Content-Length: 3", b"Content-Length: 0", b"Content-Length: +3",
+     b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding:\tchunked ",
+     b"Connection: close", b"Connection: upgrade", b"Upgrade: x", b"Expect: 100-continue", b" x", b"\t", b"abc",
+     b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"3;a=b\r\nabc\r\n", b"\x00", b"\xff", b":"]
+)  # fmt: skip
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(c for c in cuts if c < len(data))})
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+def read(parts: list[bytes]) -> list[RequestEvent]:
+    reader = RequestReader(LIMITS)
+    events: list[RequestEvent] = []
+    for part in parts:
+        for event in reader.feed(part):
+            if isinstance(event, bytes) and events and isinstance(events[-1], bytes):
+                events[-1] += event
+            else:
+                events.append(event)
+        if events and isinstance(events[-1], Violation):
+            break
+    return events
+
+
+def parse_with_h11(data: bytes) -> tuple[h11.Request, bytes]:
+    """The one request in `data` as a server of the strict kind reads it, and its body."""
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(data)
+    request = server.next_event()
+    assert isinstance(request, h11.Request), request
+    body = b""
+    while isinstance(event := server.next_event(), h11.Data):
+        body += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage), event
+    assert server.trailing_data == (b"", False)
+    return request, body
+
+
+def rebuild(events: list[RequestEvent]) -> bytes:
+    """The request as the server gets it."""
+    head, *rest = events
+    assert isinstance(head, RequestHead)
+    out = encode_request(head, cookie=head.cookie, proxy_fields=FIELDS)
+    chunked = head.framing.name == "CHUNKED"
+    for event in rest:
+        if isinstance(event, bytes):
+            out += encode_chunk(event) if chunked else event
+    return out + (b"0\r\n\r\n" if chunked else b"")
+
+
+@given(METHOD, TARGET, st.lists(FIELD, max_size=6), BODIES, st.booleans(), CUTS)
+def test_a_good_request_reaches_the_server_with_the_same_meaning(
+    method: bytes,
+    target: bytes,
+    fields: list[tuple[bytes, bytes]],
+    bodies: list[bytes],
+    chunked: bool,
+    cuts: list[int],
+) -> None:
+    head = b"%b %b HTTP/1.1\r\nHost: www.example.test\r\n" % (method, target)
+    head += b"".join(b"%b: %b\r\n" % field for field in fields)
+    body = b"".join(bodies)
+    if chunked:
+        sent = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(map(encode_chunk, bodies)) + b"0\r\n\r\n"
+    else:
+        sent = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    events = read(cut(sent, cuts))
+    assert events == read([sent])
+    assert events[-1] is END, events
+
+    request, received = parse_with_h11(rebuild(events))
+    assert (request.method, request.target, received) == (method, target, body)
+    names = [name.lower() for name, _ in fields]
+    assert [(n, v) for n, v in request.headers if n in names and n != b"via"] == [
+        (n.lower(), v) for n, v in fields if n.lower() != b"via"
+    ]
+    assert dict(request.headers)[b"via"].endswith(b"1.1 node1")
+
+
+@given(st.lists(PIECES, max_size=14).map(b"".join), CUTS)
+@example(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", [])
+@example(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked \r\n\r\n3\r\nabc\r\n0\r\n\r\n", [30])
+def test_whatever_is_accepted_is_clean_for_the_server(data: bytes, cuts: list[int]) -> None:
+    events = read(cut(data, cuts))
+    assert events == read([data])
+    while END in events:
+        end = events.index(END)
+        message, events = events[: end + 1], events[end + 1 :]
+        rebuilt = rebuild(message)
+        request, body = parse_with_h11(rebuilt)
+        assert body == b"".join(part for part in message if isinstance(part, bytes))
+        names = [name for name, _ in request.headers]
+        assert names.count(b"host") == 1
+        assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1
+
+
+@given(st.binary(max_size=300), CUTS)
+def test_garbage_never_raises(data: bytes, cuts: list[int]) -> None:
+    read(cut(data, cuts))
+    reader = ResponseReader(LIMITS)
+    reader.begin(to_head=False)
+    for part in cut(data, cuts):
+        events = reader.feed(part)
+        if events and isinstance(events[-1], Violation):
+            return
+    reader.eof()
+
+
+@given(st.integers(200, 599), st.lists(FIELD, max_size=6), BODIES, st.booleans(), CUTS)
+def test_a_good_response_is_read_the_same_however_it_is_cut(
+    status: int, fields: list[tuple[bytes, bytes]], bodies: list[bytes], chunked: bool, cuts: list[int]
+) -> None:
+    bodiless = status in (204, 304)
+    if bodiless:
+        bodies = []
+    body = b"".join(bodies)
+    head = b"HTTP/1.1 %d Some Reason\r\n" % status
+    head += b"".join(b"%b: %b\r\n" % (n, v) for n, v in fields if n.lower() != b"set-cookie")
+    if chunked and not bodiless:
+        sent = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(map(encode_chunk, bodies)) + b"0\r\n\r\n"
+    else:
+        sent = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    reader = ResponseReader(LIMITS)
+    reader.begin(to_head=False)
+    events = [event for part in cut(sent, cuts) for event in reader.feed(part)]
+    assert isinstance(events[0], ResponseHead), events
+    assert events[0].status == status
+    assert events[-1] is END
+    assert b"".join(event for event in events if isinstance(event, bytes)) == body

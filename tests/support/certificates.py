@@ -1,0 +1,56 @@
+"""Self-signed server certificates, made in a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate and its key, PEM."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+    def write(self, directory: Path) -> tuple[Path, Path]:
+        """Write both files; returns their paths."""
+        certificate, key = directory / "server.crt", directory / "server.key"
+        certificate.write_bytes(self.certificate_pem)
+        key.touch(mode=0o600)
+        key.write_bytes(self.key_pem)
+        return certificate, key
+
+
+@cache
+def make_certificate(name: str = "www.example.test", *, kind: str = "ec") -> Certificate:
+    """A certificate for `name`, localhost and the loopback network's first addresses; `kind` is ec or rsa."""
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names: list[x509.GeneralName] = [x509.DNSName(name), x509.DNSName("localhost")]
+    names += [x509.IPAddress(ip_address(f"127.0.0.{i}")) for i in range(1, 10)]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Certificate(
+        certificate_pem=certificate.public_bytes(Encoding.PEM),
+        key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )

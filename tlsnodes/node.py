@@ -1,0 +1,257 @@
+"""A node: its vservers and its status document, from the configuration to a clean end (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pentaflow.config import Configuration, CookieMode, Node, Pool, Vserver
+from pentaflow.errors import ConfigurationError, HostError
+from pentaflow.files import read_secret
+from tlsnodes.exchange import ExchangeRules
+from tlsnodes.http.messages import HeadLimits
+from tlsnodes.http.response import via_line
+from tlsnodes.persistence.cookie import CookieInjection
+from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
+from tlsnodes.proxy import ClientConnection
+from tlsnodes.scheduling.pool import ServerPool
+from tlsnodes.statistics import describe_server
+from tlsnodes.status import StatusConnection
+from tlsnodes.tls.context import CertificateError, PrivateKeyError, TlsContext
+from tlsnodes.vserver import VserverProxy
+
+BACKLOG = 4096
+DRAIN_S = 5.0
+"""How long open requests may take after the node was told to end."""
+_SWEEP_S = 0.25
+
+_log = structlog.get_logger()
+
+
+async def run_node(configuration: Configuration, node_name: str, *, started: asyncio.Event | None = None) -> None:
+    """Run the node until the task is cancelled; open requests then get `DRAIN_S` to finish.
+
+    Args:
+        configuration: the whole array's; relative paths in it are already resolved.
+        node_name: which of its nodes this machine is.
+        started: set once every vserver is being served.
+
+    Raises:
+        ConfigurationError: there is no such node, or a certificate, key or secret is not usable.
+        HostError: a port or address cannot be listened on. Nothing has been served then.
+    """
+    node = _find_node(configuration, node_name)
+    began = time.monotonic()
+    with ExitStack() as opened:
+        services = [
+            _Service(
+                vserver=vserver,
+                proxy=_make_proxy(vserver, _find_pool(configuration, vserver.pool), node),
+                listener=opened.enter_context(_listener(str(vserver.vip), vserver.port, f"vserver {vserver.name}")),
+            )
+            for vserver in configuration.vservers
+        ]
+        management = opened.enter_context(
+            _listener(node.management.host, node.management.port, f"node {node.name}: management")
+        )
+        await _serve(
+            node,
+            services,
+            management,
+            lambda: _describe(node, services, uptime_s=time.monotonic() - began),
+            started,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    vserver: Vserver
+    proxy: VserverProxy
+    listener: socket.socket
+
+
+async def _serve(
+    node: Node,
+    services: list[_Service],
+    management: socket.socket,
+    describe: Any,
+    started: asyncio.Event | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
+    try:
+        for service in services:
+            servers.append(await _start_server(service))
+        servers.append(await loop.create_server(lambda: StatusConnection(describe), sock=management))
+        for service in services:
+            _log.info("serving", node=node.name, vserver=service.vserver.name, address=_address(service))
+        if started is not None:
+            started.set()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            _sweep(services, loop.time())
+    finally:
+        for server in servers:
+            server.close()
+        try:
+            await _drain(services)
+        finally:
+            for service in services:
+                service.proxy.abort()
+
+
+async def _start_server(service: _Service) -> asyncio.Server:
+    proxy = service.proxy
+    return await proxy.loop.create_server(lambda: ClientConnection(proxy), sock=service.listener, backlog=BACKLOG)
+
+
+async def _drain(services: list[_Service]) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DRAIN_S
+    for service in services:
+        service.proxy.drain()
+    while loop.time() < deadline and any(service.proxy.connections for service in services):
+        await asyncio.sleep(0.02)
+        _sweep(services, loop.time())
+
+
+def _sweep(services: list[_Service], now: float) -> None:
+    for service in services:
+        service.proxy.sweep(now)
+
+
+def _find_node(configuration: Configuration, name: str) -> Node:
+    for node in configuration.nodes:
+        if node.name == name:
+            return node
+    names = ", ".join(node.name for node in configuration.nodes) or "none"
+    raise ConfigurationError("nodes", f"there is no node {name!r}; there is {names}")
+
+
+def _find_pool(configuration: Configuration, name: str) -> Pool:
+    # The schema has made sure that there is one.
+    return next(pool for pool in configuration.pools if pool.name == name)
+
+
+def _make_proxy(vserver: Vserver, pool: Pool, node: Node) -> VserverProxy:
+    place = f"vserver {vserver.name}"
+    certificate, key = vserver.tls.certificate, vserver.tls.key
+    certificate_pem = _read(certificate, f"{place}: tls.certificate")
+    key_pem = _read(key, f"{place}: tls.key")
+    try:
+        tls = TlsContext(certificate_pem=certificate_pem, key_pem=key_pem, session_context=vserver.name)
+    except CertificateError as error:
+        raise ConfigurationError(f"{place}: tls.certificate", f"{certificate}: {error}") from None
+    except PrivateKeyError as error:
+        raise ConfigurationError(f"{place}: tls.key", f"{key}: {error}") from None
+    return VserverProxy(
+        name=vserver.name,
+        node_name=node.name,
+        tls=tls,
+        pool=ServerPool(pool),
+        rules=ExchangeRules(
+            injection=_make_injection(vserver),
+            via=via_line(node.name),
+            via_1_0=via_line(node.name, http_1_0=True),
+        ),
+        timeouts=vserver.timeouts,
+        limits=HeadLimits(),
+    )
+
+
+def _make_injection(vserver: Vserver) -> CookieInjection | None:
+    cookie = vserver.persistence.cookie
+    if cookie is None:
+        return None
+    codec: TokenCodec = PlainToken()
+    if cookie.mode is CookieMode.AUTHENTICATED:
+        assert cookie.secret_file is not None  # the schema has made sure
+        place = f"vserver {vserver.name}: persistence.cookie.secret_file"
+        codec = AuthenticatedToken(
+            secret=read_secret(cookie.secret_file, place),
+            vserver_id=vserver.id,
+            vserver_name=vserver.name,
+        )
+    return CookieInjection(session_cookie=cookie.session_cookie, server_cookie=cookie.server_cookie, codec=codec)
+
+
+def _read(path: Path, place: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(place, f"cannot read {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _listener(host: str, port: int, place: str) -> Iterator[socket.socket]:
+    """A bound TCP socket, closed at the end."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
+        )[0]
+    except socket.gaierror:
+        raise ConfigurationError(place, f"{host} is not an IP address") from None
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise HostError(place, f"cannot listen on {host}:{port}: {_why(error)}") from None
+        yield listener
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use"
+        case errno.EADDRNOTAVAIL:
+            return "no interface of this host has that address (a VIP belongs on the loopback)"
+        case errno.EACCES:
+            return "the port needs root or CAP_NET_BIND_SERVICE"
+        case _:
+            return str(error.strerror)
+
+
+def _address(service: _Service) -> str:
+    return f"{service.vserver.vip}:{service.vserver.port}"
+
+
+def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[str, Any]:
+    """The status document."""
+    return {
+        "node": node.name,
+        "version": _version(),
+        "pid": os.getpid(),
+        "uptime_s": round(uptime_s, 3),
+        "vservers": [
+            {
+                "name": service.vserver.name,
+                "address": _address(service),
+                "open_connections": len(service.proxy.connections),
+                **service.proxy.statistics.describe(),
+                "pool": service.proxy.pool.name,
+                "servers": [describe_server(server) for server in service.proxy.pool.servers],
+            }
+            for service in services
+        ],
+    }
+
+
+def _version() -> str:
+    try:
+        return version("pentaflow")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

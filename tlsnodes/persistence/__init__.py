@@ -1,0 +1,1 @@
+"""What ties a client's session to a server."""

@@ -1,0 +1,79 @@
+"""Cookie injection [P1]: a second cookie that follows the session cookie and names the server."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tlsnodes.persistence.set_cookie import cookie_expiry, parse_set_cookie
+from tlsnodes.persistence.token import Refusal, TokenCodec
+
+
+class Binding(NamedTuple):
+    """What a request's cookies say.
+
+    Attributes:
+        server_id: the server that the client belongs to; None when it belongs to none.
+        refusal: why there is none although a server cookie came.
+        cookie: the Cookie field's value for the server: the others byte for byte, None when none is left.
+    """
+
+    server_id: int | None
+    refusal: Refusal | None
+    cookie: bytes | None
+
+
+class CookieInjection:
+    """The rules of one vserver.
+
+    Args:
+        session_cookie: the application's own cookie.
+        server_cookie: the one that is added.
+        codec: how the latter names a server.
+    """
+
+    __slots__ = ("_codec", "_server_cookie", "_session_cookie")
+
+    def __init__(self, *, session_cookie: str, server_cookie: str, codec: TokenCodec) -> None:
+        self._session_cookie = session_cookie.encode()
+        self._server_cookie = server_cookie.encode()
+        self._codec = codec
+
+    def read_request(self, cookie: bytes | None, now_s: float) -> Binding:
+        """Take the server cookie out of a Cookie field; of several the first that is valid counts."""
+        name = self._server_cookie
+        if cookie is None or name not in cookie:
+            return Binding(None, None, cookie)
+        kept: list[bytes] = []
+        server_id: int | None = None
+        refusal: Refusal | None = None
+        for part in cookie.split(b";"):
+            key, equals, value = part.partition(b"=")
+            if not equals or key.strip(b" \t") != name:
+                kept.append(part)
+            elif server_id is None:
+                found = self._codec.decode(value.strip(b" \t"), now_s)
+                if isinstance(found, Refusal):
+                    refusal = refusal or found
+                else:
+                    server_id, refusal = found, None
+        rest = b";".join(kept).lstrip(b" \t")
+        return Binding(server_id, refusal, rest or None)
+
+    def read_response(self, set_cookies: tuple[bytes, ...], server_id: int, now_s: float) -> tuple[bytes, ...]:
+        """The Set-Cookie values to add to a response of `server_id` that has these.
+
+        One for each that sets the session cookie, with the same attributes byte for byte; where that deletes the
+        session cookie, they delete this one too.
+        """
+        added: tuple[bytes, ...] = ()
+        for field in set_cookies:
+            session = parse_set_cookie(field)
+            if session.name != self._session_cookie:
+                continue
+            expiry_s = cookie_expiry(session.attributes, now_s)
+            if expiry_s is not None and expiry_s <= now_s:
+                token = b""
+            else:
+                token = self._codec.encode(server_id, None if expiry_s is None else int(expiry_s))
+            added += (b"%b=%b%b" % (self._server_cookie, token, session.attributes),)
+        return added

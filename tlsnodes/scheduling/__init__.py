@@ -1,0 +1,1 @@
+"""Choosing a server of a pool."""
