@@ -20,7 +20,7 @@ from pentaflow.errors import HostError
 TOPOLOGY = "inline"
 TOOLS = ("bash", "curl", "ethtool", "ifconfig", "ip", "mnexec", "nginx", "nsenter")
 SWITCH_TOOLS = {"softswitch": (), "bmv2": ("simple_switch_grpc",)}
-_PLACE = "pentaflow demo"
+_PLACE = "demo"
 
 
 def run(*, switch: str, stay: bool, build: Path = Path("build")) -> int:

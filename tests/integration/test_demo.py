@@ -134,7 +134,7 @@ def test_what_does_not_hold_fails_the_demo_with_the_reason(tmp_path: Path) -> No
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with demo(tmp_path, Watch(), path=str(shadow(tmp_path / "bin", without="nginx"))) as process:
-        assert process.communicate(timeout=STOP_TIMEOUT_S)[1] == "pentaflow: pentaflow demo: not installed: nginx\n"
+        assert process.communicate(timeout=STOP_TIMEOUT_S)[1] == "pentaflow: demo: not installed: nginx\n"
         assert process.returncode == 2
 
 
@@ -144,7 +144,7 @@ def test_a_second_demo_in_the_same_place_is_refused(tmp_path: Path) -> None:
         read_until(first, "ok starting")
         with demo(tmp_path, Watch()) as second:
             said = second.communicate(timeout=STOP_TIMEOUT_S)[1]
-            assert said == f"pentaflow: pentaflow demo: another demo is running in {tmp_path}/build/demo\n"
+            assert said == f"pentaflow: demo: another demo is running in {tmp_path}/build/demo\n"
             assert second.returncode == 2
         first.send_signal(signal.SIGTERM)
         assert first.wait(STOP_TIMEOUT_S) == 128 + signal.SIGTERM
