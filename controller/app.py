@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import socket
 import time
@@ -137,7 +138,8 @@ def _listen(address: HostPort) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), backlog=_BACKLOG)
     except OSError as error:
-        raise HostError(f"controller.rest {address}", f"cannot listen: {error.strerror or error}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise HostError(f"controller.rest {address}", f"cannot listen: {reason}") from None
 
 
 def _log_event(event: Event) -> None:

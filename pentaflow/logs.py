@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
@@ -15,6 +16,8 @@ def configure_logs(level: str, *, as_json: bool) -> None:
         level: name of the lowest level that is written: debug, info, warning, error.
         as_json: one JSON object a line instead of `time level event key=value …`.
     """
+    # gRPC's core writes lines of its own, beside the error that it raises.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if as_json

@@ -302,7 +302,7 @@ async def test_a_taken_rest_port_is_said_and_nothing_is_started() -> None:
     configuration = make_configuration()
     async with status_server(configuration.controller.rest.port):
         with pytest.raises(
-            HostError, match=r"controller\.rest 127\.0\.0\.1:\d+: cannot listen: Address already in use"
+            HostError, match=r"controller\.rest 127\.0\.0\.1:\d+: cannot listen: Address already in use$"
         ):
             await asyncio.wait_for(run_controller(configuration), 5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,12 @@ def test_check_pipeline_names_what_the_softswitch_does_not_run() -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("pentaflow: tests/p4/refused/meter.json")
     assert "meter" in line.removeprefix("pentaflow: tests/p4/refused/meter.json")
+
+
+@pytest.mark.root
+def test_a_switch_whose_grpc_port_is_in_use_says_so_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = pentaflow("switch", "--port", "1=lo", "--grpc", address)
+    sentence = "the P4Runtime server can't listen here: the address is in use or not this host's"
+    assert_refused(done, f"{address}: {sentence}")
