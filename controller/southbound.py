@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import grpc
 import structlog
-from finsy import P4ClientError, P4PacketOut, SwitchEvent
+from finsy import GRPCCredentialsTLS, P4ClientError, P4PacketOut, SwitchEvent
 from finsy import Switch as Connection
 from finsy import SwitchOptions as ConnectionOptions
 from finsy.grpcutil import GRPCStatusCode
@@ -32,6 +32,7 @@ from controller.prober import PacketOut, Prober
 from controller.probes import Probes, Report
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
+from pentaflow.files import read_switch_credentials
 
 RECONNECT_S = 0.5
 RETRY_S = 1.0
@@ -153,6 +154,7 @@ class SwitchSession:
             device_id=self._switch.device_id,
             initial_election_id=self._next_election_id(),
             ready_handler=self._ready,
+            channel_credentials=_channel_credentials(self._switch),
         )
         connection = Connection(self.name, str(self._switch.grpc), options)
         closed = asyncio.Event()
@@ -240,9 +242,7 @@ class SwitchSession:
                 )
 
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
-        async with grpc.aio.insecure_channel(
-            str(self._switch.grpc), options=[("grpc.max_receive_message_length", MAX_READ_BYTES)]
-        ) as channel:
+        async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
             stub = p4r_grpc.P4RuntimeStub(channel)
             probing = None
             while True:
@@ -349,3 +349,24 @@ class SwitchSession:
                 code=GRPCStatusCode(detail.canonical_code).name,
                 reason=detail.message,
             )
+
+
+def _channel_credentials(switch: Switch) -> GRPCCredentialsTLS | None:
+    """Read for each connection, so that a renewed certificate is used by the next one; raises ConfigurationError."""
+    if switch.tls is None:
+        return None
+    credentials = read_switch_credentials(switch.tls, f"switch {switch.name}")
+    identity = credentials.identity
+    return GRPCCredentialsTLS(
+        cacert=credentials.ca,
+        cert=identity.certificate if identity else None,
+        private_key=identity.key if identity else None,
+    )
+
+
+def _open_channel(switch: Switch, credentials: GRPCCredentialsTLS | None) -> grpc.aio.Channel:
+    """A channel beside finsy's, for reads that are longer than gRPC's default."""
+    options = [("grpc.max_receive_message_length", MAX_READ_BYTES)]
+    if credentials is None:
+        return grpc.aio.insecure_channel(str(switch.grpc), options=options)
+    return grpc.aio.secure_channel(str(switch.grpc), credentials.to_client_credentials(), options=options)

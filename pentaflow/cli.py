@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
-from pentaflow.files import load_configuration, read_file
+from pentaflow.files import load_configuration, read_credentials, read_file
 from pentaflow.logs import configure_logs
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
@@ -73,6 +73,9 @@ def switch(
     grpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="P4Runtime end point.")] = "127.0.0.1:9559",
     device_id: Annotated[int, typer.Option(min=0, help="P4Runtime device id.")] = 1,
     cpu_port: Annotated[int, typer.Option(min=1, max=510, help="Port number of packet-in and packet-out.")] = 510,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="PEM", help="Serve P4Runtime over TLS: certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(metavar="PEM", help="Require client certificates of this CA.")] = None,
 ) -> None:
     """Run the softswitch: a P4Runtime switch on Linux interfaces."""
     from softswitch.switch import SwitchOptions, run_switch
@@ -80,7 +83,14 @@ def switch(
     ports = _parse_ports(port)
     if cpu_port in ports:
         raise ConfigurationError("--port", f"port {cpu_port} is the CPU port; an interface needs another number")
-    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port)
+    tls = None
+    if tls_cert or tls_key or tls_ca:
+        tls = read_credentials(
+            certificate=tls_cert, key=tls_key, ca=tls_ca, places=("--tls-cert", "--tls-key", "--tls-ca")
+        )
+        if tls.identity is None:
+            raise ConfigurationError("--tls-ca", "needs --tls-cert and --tls-key, too")
+    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port, tls=tls)
     _serve(lambda: run_switch(options))
 
 

@@ -134,6 +134,20 @@ class Controller(Model):
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
 
 
+class SwitchTls(Model):
+    """TLS to a switch: the CA that its certificate is checked against, and what the controller shows if it is asked."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole_identity(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+
 class Switch(Model):
     """A scheduler: a P4Runtime target, its layer-2 ports and the address that its probes come from."""
 
@@ -142,6 +156,7 @@ class Switch(Model):
     device_id: Integer = Field(default=1, ge=0)
     ports: tuple[Port, ...] = Field(min_length=1)
     probe_address: Address
+    tls: SwitchTls | None = None
     mac_ageing_s: Seconds = 300
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from pentaflow.config import Configuration
+from pentaflow.config import Configuration, SwitchTls
+from pentaflow.credentials import Credentials, Identity, check_certificates, check_identity
 from pentaflow.errors import ConfigurationError
 from pentaflow.parsing import parse
 
@@ -19,6 +20,9 @@ def load_configuration(path: Path) -> Configuration:
         ConfigurationError: anything wrong with the file or with one that it names.
     """
     configuration = parse(read_file(path, str(path)).decode(errors="replace"), str(path), base=path.parent)
+    for switch in configuration.switches:
+        if switch.tls is not None:
+            read_switch_credentials(switch.tls, f"{path}: switch {switch.name}")
     for vserver in configuration.vservers:
         place = f"{path}: vserver {vserver.name}"
         read_file(vserver.tls.certificate, f"{place}: tls.certificate")
@@ -45,6 +49,45 @@ def read_secret(path: Path, place: str) -> bytes:
     if len(secret) < MIN_SECRET_BYTES:
         raise ConfigurationError(place, f"{path} holds {len(secret)} bytes; expected at least {MIN_SECRET_BYTES}")
     return secret
+
+
+def read_switch_credentials(tls: SwitchTls, place: str) -> Credentials:
+    """What the controller needs for TLS to a switch.
+
+    Raises:
+        ConfigurationError: a file can't be read or is not what it should be.
+    """
+    places = (f"{place}: tls.certificate", f"{place}: tls.key", f"{place}: tls.ca")
+    return read_credentials(certificate=tls.certificate, key=tls.key, ca=tls.ca, places=places)
+
+
+def read_credentials(
+    *, certificate: Path | None, key: Path | None, ca: Path | None, places: tuple[str, str, str]
+) -> Credentials:
+    """The files of one side of a TLS channel; certificate and key are given together or not at all.
+
+    Args:
+        certificate: this side's certificate and the chain behind it.
+        key: its private key.
+        ca: what the other side's certificate is checked against.
+        places: what errors call the three.
+
+    Raises:
+        ConfigurationError: a file can't be read or is not what it should be; certificate without key, or key without.
+    """
+    certificate_place, key_place, ca_place = places
+    identity = None
+    if certificate is not None and key is not None:
+        identity = Identity(certificate=read_file(certificate, certificate_place), key=read_file(key, key_place))
+        check_identity(identity, certificate_place=certificate_place, key_place=key_place)
+    elif certificate is not None or key is not None:
+        missing = key_place if key is None else certificate_place
+        raise ConfigurationError(missing, "missing: a certificate and its private key go together")
+    trusted = None
+    if ca is not None:
+        trusted = read_file(ca, ca_place)
+        check_certificates(trusted, ca_place)
+    return Credentials(identity=identity, ca=trusted)
 
 
 def read_file(path: Path, place: str) -> bytes:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import Configuration, Location, MisplacedError, Persistence, Tls, Vserver, nearest
+from pentaflow.config import Configuration, Location, MisplacedError, Persistence, Switch, Tls, Vserver, nearest
 from pentaflow.errors import ConfigurationError
 
 
@@ -80,7 +80,17 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
             cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
         return v.model_copy(update={"tls": tls, "persistence": Persistence(cookie=cookie)})
 
-    return configuration.model_copy(update={"vservers": tuple(vserver(v) for v in configuration.vservers)})
+    def switch(s: Switch) -> Switch:
+        if s.tls is None:
+            return s
+        paths = s.tls.model_dump(exclude_none=True)
+        tls = s.tls.model_copy(update={name: base / path for name, path in paths.items()})
+        return s.model_copy(update={"tls": tls})
+
+    switches = tuple(switch(s) for s in configuration.switches)
+    return configuration.model_copy(
+        update={"switches": switches, "vservers": tuple(vserver(v) for v in configuration.vservers)}
+    )
 
 
 def _path_text(location: Location) -> str:

@@ -11,6 +11,7 @@ from enum import Enum
 
 import grpc
 
+from pentaflow.credentials import Credentials
 from pentaflow.errors import HostError
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
@@ -32,12 +33,15 @@ class SwitchOptions:
         device_id: the P4Runtime device id.
         ports: port number to interface name.
         cpu_port: the port that stands for the controller, None when the program knows none.
+        tls: encrypts the P4Runtime server; with a `ca` only clients with a certificate signed by it are let in. None:
+            no encryption.
     """
 
     grpc_address: str = "127.0.0.1:9559"
     device_id: int = 1
     ports: Mapping[int, str] = field(default_factory=dict)
     cpu_port: int | None = 510
+    tls: Credentials | None = None
 
 
 class SwitchDrop(Enum):
@@ -80,7 +84,10 @@ class Switch:
     def _listen(self) -> int:
         address = self._options.grpc_address
         try:
-            port = self._server.add_insecure_port(address)
+            if self._options.tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, _server_credentials(self._options.tls))
         except RuntimeError:
             port = 0
         if not port:
@@ -165,6 +172,15 @@ class Switch:
             for digest_list in forwarding.digests.take(now_ns):
                 self._service.digest_list(digest_list)
             self._schedule_digests(forwarding, now_ns)
+
+
+def _server_credentials(tls: Credentials) -> grpc.ServerCredentials:
+    assert tls.identity is not None, "a server shows a certificate"
+    return grpc.ssl_server_credentials(
+        [(tls.identity.key, tls.identity.certificate)],
+        root_certificates=tls.ca,
+        require_client_auth=tls.ca is not None,
+    )
 
 
 async def run_switch(options: SwitchOptions, *, started: Callable[[], None] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Self-signed server certificates, made in a moment."""
+"""Server certificates, self-signed or of an authority, made in a moment."""
 
 from __future__ import annotations
 
@@ -28,6 +28,45 @@ class Certificate:
         key.touch(mode=0o600)
         key.write_bytes(self.key_pem)
         return certificate, key
+
+
+class Authority:
+    """A certificate authority of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        own = x509.BasicConstraints(ca=True, path_length=None)
+        self.certificate_pem = self._signed(self._name, self._key.public_key(), own, critical=True)
+
+    def issue(self, name: str) -> Certificate:
+        """A certificate for `name`, localhost and 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName(
+            [x509.DNSName(name), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        )
+        return Certificate(
+            certificate_pem=self._signed(subject, key.public_key(), names, critical=False),
+            key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType, *, critical: bool
+    ) -> bytes:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical=critical)
+            .sign(self._key, hashes.SHA256())
+            .public_bytes(Encoding.PEM)
+        )
 
 
 @cache

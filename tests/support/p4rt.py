@@ -20,6 +20,7 @@ import pytest
 from finsy.proto import p4i, p4r, p4r_grpc, rpc_status
 from google.protobuf import text_format
 
+from pentaflow.credentials import Credentials
 from softswitch.p4runtime.bytestrings import encode_bits
 from softswitch.p4runtime.status import Code
 from softswitch.switch import Switch, SwitchOptions
@@ -73,9 +74,11 @@ async def running_target(ports: Mapping[int, str] | None = None) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def running_softswitch(ports: Mapping[int, str]) -> AsyncIterator[Target]:
+async def running_softswitch(ports: Mapping[int, str], tls: Credentials | None = None) -> AsyncIterator[Target]:
     """A softswitch in this event loop."""
-    switch = Switch(SwitchOptions(grpc_address="127.0.0.1:0", device_id=DEVICE_ID, ports=ports, cpu_port=CPU_PORT))
+    switch = Switch(
+        SwitchOptions(grpc_address="127.0.0.1:0", device_id=DEVICE_ID, ports=ports, cpu_port=CPU_PORT, tls=tls)
+    )
     started = asyncio.Event()
     task = asyncio.create_task(switch.run(started.set))
     try:

@@ -9,16 +9,23 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
+from support.certificates import Certificate, make_certificate
 from support.configurations import small_document
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def pentaflow(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def pentaflow(*arguments: str | Path, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pentaflow", *map(str, arguments)],
-        cwd=REPOSITORY,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -91,6 +98,47 @@ def test_servers_refuse_a_missing_certificate_before_they_start(configuration: P
 )
 def test_switch_refuses_ports_that_it_cannot_have(ports: list[str], sentence: str) -> None:
     assert_refused(pentaflow("switch", *(f"--port={port}" for port in ports)), sentence)
+
+
+CERTIFICATES = {
+    "good": make_certificate(),
+    "other": make_certificate("other.example.test"),
+    "broken": Certificate(certificate_pem=b"nonsense", key_pem=b"nonsense"),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["cert=good.crt"], "--tls-key: missing: a certificate and its private key go together"),
+        (["key=good.key"], "--tls-cert: missing: a certificate and its private key go together"),
+        (["ca=good.crt"], "--tls-ca: needs --tls-cert and --tls-key, too"),
+        (["cert=none.crt", "key=good.key"], "--tls-cert: cannot read none.crt: No such file or directory"),
+        (["cert=good.crt", "key=none.key"], "--tls-key: cannot read none.key: No such file or directory"),
+        (["cert=good.crt", "key=."], "--tls-key: cannot read .: Is a directory"),
+        (["cert=broken.crt", "key=good.key"], "--tls-cert: expected certificates in PEM"),
+        (["cert=good.crt", "key=broken.key"], "--tls-key: expected a private key in PEM"),
+        (
+            ["cert=good.crt", "key=locked.key"],
+            "--tls-key: the private key is encrypted; expected one without a password",
+        ),
+        (["cert=good.crt", "key=other.key"], "--tls-key: the private key is not that of the certificate"),
+        (["cert=good.crt", "key=good.key", "ca=broken.crt"], "--tls-ca: expected certificates in PEM"),
+        (
+            ["cert=good.crt", "key=good.key", "ca=none.crt"],
+            "--tls-ca: cannot read none.crt: No such file or directory",
+        ),
+    ],
+)
+def test_switch_refuses_credentials_that_it_cannot_use(tmp_path: Path, options: list[str], sentence: str) -> None:
+    for name, certificate in CERTIFICATES.items():
+        (tmp_path / f"{name}.crt").write_bytes(certificate.certificate_pem)
+        (tmp_path / f"{name}.key").write_bytes(certificate.key_pem)
+    key = load_pem_private_key(CERTIFICATES["good"].key_pem, None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    (tmp_path / "locked.key").write_bytes(locked)
+    done = pentaflow("switch", "--port=1=lo", *(f"--tls-{option}" for option in options), cwd=tmp_path)
+    assert_refused(done, sentence)
 
 
 def test_an_absurdly_long_port_number_is_refused_too() -> None:

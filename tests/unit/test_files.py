@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pentaflow.config import SwitchTls
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import load_configuration, read_secret
+from support.certificates import make_certificate
 from support.configurations import small_document
 
 SECRET = "00112233445566778899aabbccddeeff"
@@ -56,6 +58,42 @@ def test_bytes_that_are_no_text(folder: Path) -> None:
 def test_missing_certificate_or_key(folder: Path, name: str, key: str) -> None:
     (folder / name).unlink()
     assert error_of(folder) == f"array.yaml: vserver web: tls.{key}: cannot read {name}: No such file or directory"
+
+
+def with_switch_tls(folder: Path, **tls: str) -> None:
+    document = small_document()
+    document["switches"][0]["tls"] = tls
+    (folder / "array.yaml").write_text(yaml.safe_dump(document))
+    certificate = make_certificate()
+    (folder / "ca.pem").write_bytes(certificate.certificate_pem)
+    (folder / "controller.crt").write_bytes(certificate.certificate_pem)
+    (folder / "controller.key").write_bytes(certificate.key_pem)
+
+
+def test_paths_of_switch_credentials_are_taken_from_the_folder(folder: Path) -> None:
+    with_switch_tls(folder, ca="ca.pem", certificate="controller.crt", key="controller.key")
+    tls = load_configuration(folder / "array.yaml").switches[0].tls
+    assert tls == SwitchTls(ca=folder / "ca.pem", certificate=folder / "controller.crt", key=folder / "controller.key")
+
+
+def test_a_switch_may_be_trusted_without_a_certificate_of_the_controller(folder: Path) -> None:
+    with_switch_tls(folder, ca="ca.pem")
+    assert load_configuration(folder / "array.yaml").switches[0].tls == SwitchTls(ca=folder / "ca.pem")
+
+
+def test_missing_switch_credentials(folder: Path) -> None:
+    with_switch_tls(folder, ca="none.pem")
+    assert error_of(folder) == "array.yaml: switch s1: tls.ca: cannot read none.pem: No such file or directory"
+
+
+def test_switch_credentials_that_are_none(folder: Path) -> None:
+    with_switch_tls(folder, ca="array.yaml")
+    assert error_of(folder) == "array.yaml: switch s1: tls.ca: expected certificates in PEM"
+
+
+def test_a_certificate_of_the_controller_without_its_key(folder: Path) -> None:
+    with_switch_tls(folder, ca="ca.pem", certificate="controller.crt")
+    assert error_of(folder).endswith("switches[0].tls: certificate and key go together")
 
 
 def test_a_name_that_no_file_can_have(folder: Path) -> None:
