@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 from itertools import count, islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
 from pentaflow.p4runtime import p4r, rpc_status
 from softswitch.p4runtime.arbitration import Notice
@@ -36,6 +37,8 @@ IDLE_PER_NOTIFICATION = 256
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response")
 
 
 class StreamDrop(Enum):
@@ -57,6 +60,7 @@ class _Stream:
         self.notices: deque[p4r.StreamMessageResponse] = deque(maxlen=MAX_NOTICES)
         self.messages: deque[p4r.StreamMessageResponse] = deque()
         self.waiting = asyncio.Event()
+        self._has_ended = False
 
     def notify(self, message: p4r.StreamMessageResponse) -> None:
         self.notices.append(message)
@@ -70,13 +74,18 @@ class _Stream:
         return True
 
     async def send_all(self, write: Callable[[p4r.StreamMessageResponse], Awaitable[None]]) -> None:
-        """Send what comes, until the task is cancelled or the stream is closed."""
+        """Send what comes, until `end` and all is sent, or the client is gone."""
         with suppress(grpc.aio.BaseError):
-            while True:
+            while not self._has_ended:
                 await self.waiting.wait()
                 self.waiting.clear()
                 while self.notices or self.messages:
                     await write((self.notices or self.messages).popleft())
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._has_ended = True
+        self.waiting.set()
 
 
 class P4RuntimeService:
@@ -151,53 +160,44 @@ class P4RuntimeService:
 
     def rpc_handler(self) -> grpc.GenericRpcHandler[Any, Any]:
         """What a gRPC server needs to serve p4.v1.P4Runtime."""
-        unary = grpc.unary_unary_rpc_method_handler
         return grpc.method_handlers_generic_handler(
             "p4.v1.P4Runtime",
             {
                 "StreamChannel": grpc.stream_stream_rpc_method_handler(
-                    self._stream_channel,
-                    p4r.StreamMessageRequest.FromString,
-                    p4r.StreamMessageResponse.SerializeToString,
+                    self._stream_channel, response_serializer=p4r.StreamMessageResponse.SerializeToString
                 ),
-                "Write": unary(self._write, p4r.WriteRequest.FromString, p4r.WriteResponse.SerializeToString),
+                "Write": _unary(p4r.WriteRequest, self._write),
                 "Read": grpc.unary_stream_rpc_method_handler(
-                    self._read, p4r.ReadRequest.FromString, p4r.ReadResponse.SerializeToString
+                    _parsing(p4r.ReadRequest, self._read), response_serializer=p4r.ReadResponse.SerializeToString
                 ),
-                "SetForwardingPipelineConfig": unary(
-                    self._set_config,
-                    p4r.SetForwardingPipelineConfigRequest.FromString,
-                    p4r.SetForwardingPipelineConfigResponse.SerializeToString,
-                ),
-                "GetForwardingPipelineConfig": unary(
-                    self._get_config,
-                    p4r.GetForwardingPipelineConfigRequest.FromString,
-                    p4r.GetForwardingPipelineConfigResponse.SerializeToString,
-                ),
-                "Capabilities": unary(
-                    self._capabilities,
-                    p4r.CapabilitiesRequest.FromString,
-                    p4r.CapabilitiesResponse.SerializeToString,
-                ),
+                "SetForwardingPipelineConfig": _unary(p4r.SetForwardingPipelineConfigRequest, self._set_config),
+                "GetForwardingPipelineConfig": _unary(p4r.GetForwardingPipelineConfigRequest, self._get_config),
+                "Capabilities": _unary(p4r.CapabilitiesRequest, self._capabilities),
             },
         )
 
-    async def _stream_channel(
-        self, request_iterator: AsyncIterator[p4r.StreamMessageRequest], context: Context
-    ) -> None:
+    async def _stream_channel(self, requests: AsyncIterator[bytes], context: Context) -> None:
         number = next(self._numbers)
         stream = self._streams[number] = _Stream()
         sender = asyncio.create_task(stream.send_all(context.write))
+        refusal = None
         try:
-            async for request in request_iterator:
-                await self._handle(number, stream, request)
-        except RequestError as error:
-            await _abort(context, error)
+            try:
+                async for request in requests:
+                    await self._handle(number, stream, _parse(p4r.StreamMessageRequest, request))
+            except RequestError as error:
+                refusal = error
+            finally:
+                notices = self._device.arbitration.close(number)
+                del self._streams[number]
+                self._notify(notices)
+            # gRPC breaks when a status is to be sent while a message is still under way.
+            stream.end()
+            await sender
         finally:
             sender.cancel()
-            notices = self._device.arbitration.close(number)
-            del self._streams[number]
-            self._notify(notices)
+        if refusal is not None:
+            await _abort(context, refusal)
 
     async def _handle(self, number: int, stream: _Stream, request: p4r.StreamMessageRequest) -> None:
         """Deal with one stream message; raises RequestError when it ends the stream."""
@@ -314,6 +314,35 @@ class P4RuntimeService:
         except RequestError as error:
             await _abort(context, error)
         return p4r.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
+
+
+def _parse(kind: type[_Request], data: bytes) -> _Request:
+    """A message from its bytes; gRPC's own parsing would answer UNKNOWN. Raises RequestError INVALID_ARGUMENT."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise RequestError(Code.INVALID_ARGUMENT, f"not a message of type {kind.DESCRIPTOR.full_name}") from None
+
+
+def _parsing(
+    kind: type[_Request], serve: Callable[[_Request, Context], Awaitable[_Response]]
+) -> Callable[[bytes, Context], Awaitable[_Response]]:
+    async def parse_and_serve(data: bytes, context: Context) -> _Response:
+        try:
+            request = _parse(kind, data)
+        except RequestError as error:
+            await _abort(context, error)
+        return await serve(request, context)
+
+    return parse_and_serve
+
+
+def _unary(
+    kind: type[_Request], serve: Callable[[_Request, Context], Awaitable[Message]]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    return grpc.unary_unary_rpc_method_handler(
+        _parsing(kind, serve), response_serializer=lambda response: response.SerializeToString()
+    )
 
 
 def _attempt(forwarding: Forwarding, update: p4r.Update, now_ns: int) -> RequestError | None:
