@@ -22,7 +22,9 @@ install:
 demo: install
 	@$(SUDO) $(PY) -m pentaflow demo --switch $(SWITCH) $(if $(STAY),--stay)
 
+# The environment of p4runtime-shell is made here, where the network is; without it one test skips with the reason.
 test: install
+	@scripts/p4runtime-shell >/dev/null 2>&1 || true
 	@$(SANDBOX) sh -c 'ip link set lo up && SWITCH=$(SWITCH) exec $(PY) -m pytest $(ARGS)'
 
 lint: install
