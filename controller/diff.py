@@ -34,9 +34,25 @@ class Update(NamedTuple):
     entry: Entry | None
 
 
-_WRITE_PHASE = {Kind.SLOT: 0, Kind.BUCKET: 1, Kind.VSERVER: 2, Kind.ARP: 3, Kind.ADMIT: 3}
+_WRITE_PHASE = {
+    Kind.SLOT: 0,
+    Kind.BUCKET: 1,
+    Kind.VSERVER: 2,
+    Kind.VSERVER_V6: 2,
+    Kind.ARP: 3,
+    Kind.ND: 3,
+    Kind.ADMIT: 3,
+}
 _UNUSED_SLOT_PHASE = 4
-_DELETE_PHASE = {Kind.ADMIT: 5, Kind.ARP: 5, Kind.VSERVER: 6, Kind.BUCKET: 7, Kind.SLOT: 8}
+_DELETE_PHASE = {
+    Kind.ADMIT: 5,
+    Kind.ND: 5,
+    Kind.ARP: 5,
+    Kind.VSERVER_V6: 6,
+    Kind.VSERVER: 6,
+    Kind.BUCKET: 7,
+    Kind.SLOT: 8,
+}
 
 
 def diff(keys: Iterable[Key], desired: Callable[[Key], Entry | None], actual: Mapping[Key, Entry]) -> list[Update]:

@@ -23,7 +23,9 @@ class Kind(StrEnum):
     SLOT = "slot"
     BUCKET = "bucket"
     VSERVER = "vserver"
+    VSERVER_V6 = "vserver_v6"
     ARP = "arp"
+    ND = "nd"
     ADMIT = "admit"
     FLOOD = "flood"
     SMAC = "smac"
@@ -60,6 +62,8 @@ class TableSpec:
     idle_timeout: bool = False
 
 
+_VSERVER_PARAMS = {"vserver_id": 16, "bucket_mask": 16, "hash_key_kind": 2, "hash_key": 64}
+
 TABLES: Mapping[Kind, TableSpec] = {
     Kind.SLOT: TableSpec(fields={"slot": 16}, action="set_node", params={"node_id": 16, "node_mac": 48, "port": 9}),
     Kind.BUCKET: TableSpec(
@@ -68,9 +72,13 @@ TABLES: Mapping[Kind, TableSpec] = {
     Kind.VSERVER: TableSpec(
         fields={"dst_addr": 32, "protocol": 8, "dst_port": 16},
         action="set_vserver",
-        params={"vserver_id": 16, "bucket_mask": 16, "hash_key_kind": 2, "hash_key": 64},
+        params=_VSERVER_PARAMS,
+    ),
+    Kind.VSERVER_V6: TableSpec(
+        fields={"dst_addr": 128, "protocol": 8, "dst_port": 16}, action="set_vserver", params=_VSERVER_PARAMS
     ),
     Kind.ARP: TableSpec(fields={"vlan_id": 12, "target_addr": 32}, action="arp_reply", params={"mac": 48}),
+    Kind.ND: TableSpec(fields={"vlan_id": 12, "target_addr": 128}, action="nd_reply", params={"mac": 48}),
     Kind.ADMIT: TableSpec(fields={"vlan_id": 12, "dst_mac": 48}, action="admit_to_scheduler", params={}),
     Kind.FLOOD: TableSpec(fields={"vlan_id": 12}, action="flood_to", params={"group": 16}),
     Kind.SMAC: TableSpec(

@@ -29,7 +29,7 @@ control ArpResponder(inout headers_t hdr, inout metadata_t meta, inout standard_
 
     apply {
         answered = 0;
-        if (hdr.arp.isValid() && hdr.arp.oper == ARP_OPER_REQUEST && hdr.arp.htype == ARP_HTYPE_ETHERNET
+        if (hdr.arp.oper == ARP_OPER_REQUEST && hdr.arp.htype == ARP_HTYPE_ETHERNET
             && hdr.arp.ptype == ETHERTYPE_IPV4) {
             if (arp.apply().hit) {
                 answered = 1;

@@ -1,5 +1,6 @@
 typedef bit<48> mac_addr_t;
 typedef bit<32> ipv4_addr_t;
+typedef bit<128> ipv6_addr_t;
 typedef bit<12> vlan_id_t;
 typedef bit<9>  port_t;
 typedef bit<16> vserver_id_t;
@@ -67,6 +68,45 @@ header ipv4_options_h {
     varbit<320> options;
 }
 
+header icmp_h {
+    bit<8>  type;
+    bit<8>  code;
+    bit<16> checksum;
+    bit<32> rest;
+}
+
+header ipv6_h {
+    bit<4>      version;
+    bit<8>      traffic_class;
+    bit<20>     flow_label;
+    bit<16>     payload_length;
+    bit<8>      next_header;
+    bit<8>      hop_limit;
+    ipv6_addr_t src_addr;
+    ipv6_addr_t dst_addr;
+}
+
+// Behind the ICMPv6 header of a neighbour solicitation or advertisement (RFC 4861, sections 4.3 and 4.4).
+header nd_h {
+    ipv6_addr_t target_addr;
+}
+
+header nd_options_h {
+    varbit<ND_OPTIONS_MAX_BITS> options;
+}
+
+header nd_link_address_h {
+    bit<8>     type;
+    bit<8>     length;
+    mac_addr_t mac;
+}
+
+// All of a transport header that an ICMP error is sure to quote (RFC 792: eight bytes) and that is needed.
+header ports_h {
+    bit<16> src_port;
+    bit<16> dst_port;
+}
+
 header tcp_h {
     bit<16> src_port;
     bit<16> dst_port;
@@ -93,8 +133,18 @@ struct headers_t {
     ethernet_h     ethernet;
     vlan_h         vlan;
     arp_h          arp;
+    ipv6_h         ipv6;
+    icmp_h         icmpv6;
+    nd_h           nd;
+    nd_options_h   nd_options;
+    nd_link_address_h nd_link_address;
     ipv4_h         ipv4;
     ipv4_options_h ipv4_options;
+    icmp_h         icmp;
+    ipv4_h         inner_ipv4;
+    ipv4_options_h inner_ipv4_options;
+    ipv6_h         inner_ipv6;
+    ports_h        inner_ports;
     tcp_h          tcp;
     udp_h          udp;
 }

@@ -16,13 +16,26 @@ struct sip_state_t {
     bit<32> v3;
 }
 
+// The connection that a packet belongs to, seen from the client; of an ICMP error, the one that it is about.
+struct flow_t {
+    bit<1>      has_ports;    // a whole datagram with a TCP or UDP header, or an ICMP error about one
+    bit<1>      is_ipv6;
+    bit<1>      is_fragment;
+    ipv4_addr_t client_v4;
+    ipv4_addr_t vip_v4;
+    ipv6_addr_t client_v6;
+    ipv6_addr_t vip_v6;
+    bit<8>      protocol;
+    bit<16>     client_port;
+    bit<16>     vip_port;
+}
+
 struct metadata_t {
     vlan_id_t  vlan_id;       // 0: untagged
-    bit<1>     has_ports;     // a whole datagram with a TCP or UDP header
-    bit<16>    src_port;
-    bit<16>    dst_port;
+    flow_t     flow;
     bit<1>     dropped;
     bit<32>    drop_reason;   // DROP_*, when dropped is 1
+    bit<1>     is_advertisement;  // a neighbour advertisement of our own: wants its checksum
     schedule_t schedule;
     sip_state_t sip;
 }

@@ -1,9 +1,9 @@
 // Pentaflow: the scheduler of a TLS load-balancing array, and the layer-2 switch around it.
 //
-//                    from the controller ─► packet_out ───────────────────────────────┐
-//   frame ─► parser ─┤                                                                ├─► egress ─► frame
-//                    └─► smac ─► arp ─► admit ─┬─► vserver ─► hash ─► bucket ─► slot ─┤   (no reflection,
-//                     (learn)  (answer)        └─► dmac ─► flood ─────────────────────┘    packet_in)
+//                    from the controller ─► packet_out ───────────────────────────────────┐
+//   frame ─► parser ─┤                                                                    ├─► egress ─► frame
+//                    └─► smac ─► arp, nd ─► admit ─┬─► vserver ─► hash ─► bucket ─► slot ─┤   (no reflection,
+//                     (learn)  (answer)            └─► dmac ─► flood ─────────────────────┘    packet_in)
 //
 // Frames to a VIP's own MAC are admitted to the scheduler; all others are bridged. docs/pipeline.md goes through it
 // table by table. v1model; compile with `make p4`.
@@ -19,6 +19,7 @@
 #include "hash.p4"
 #include "scheduler.p4"
 #include "arp.p4"
+#include "neighbour.p4"
 #include "bridge.p4"
 
 control PentaflowVerifyChecksum(inout headers_t hdr, inout metadata_t meta) {
@@ -28,6 +29,7 @@ control PentaflowVerifyChecksum(inout headers_t hdr, inout metadata_t meta) {
 control PentaflowIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     Learning() learning;
     ArpResponder() arp_responder;
+    NeighbourResponder() neighbour_responder;
     Scheduler() scheduler;
     Bridge() bridge;
 
@@ -61,7 +63,11 @@ control PentaflowIngress(inout headers_t hdr, inout metadata_t meta, inout stand
                 learning.apply(hdr, meta, standard_metadata);
             }
             if (meta.dropped == 0) {
-                arp_responder.apply(hdr, meta, standard_metadata, answered);
+                if (hdr.arp.isValid()) {
+                    arp_responder.apply(hdr, meta, standard_metadata, answered);
+                } else {
+                    neighbour_responder.apply(hdr, meta, standard_metadata, answered);
+                }
                 if (answered == 0) {
                     if (!admit.apply().hit) {
                         bridge.apply(hdr, meta, standard_metadata);
@@ -96,8 +102,15 @@ control PentaflowEgress(inout headers_t hdr, inout metadata_t meta, inout standa
     }
 }
 
+// Only what the switch wrote itself: it is of a fixed length and all of it is known.
 control PentaflowComputeChecksum(inout headers_t hdr, inout metadata_t meta) {
-    apply { }
+    apply {
+        update_checksum(meta.is_advertisement == 1,
+                        { hdr.ipv6.src_addr, hdr.ipv6.dst_addr, 16w0, hdr.ipv6.payload_length, 24w0,
+                          hdr.ipv6.next_header, hdr.icmpv6.type, hdr.icmpv6.code, hdr.icmpv6.rest, hdr.nd.target_addr,
+                          hdr.nd_link_address.type, hdr.nd_link_address.length, hdr.nd_link_address.mac },
+                        hdr.icmpv6.checksum, HashAlgorithm.csum16);
+    }
 }
 
 V1Switch(PentaflowParser(), PentaflowVerifyChecksum(), PentaflowIngress(), PentaflowEgress(),

@@ -30,9 +30,21 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
     @id(0x02000001)
     table vserver {
         key = {
-            hdr.ipv4.dst_addr : exact @name("dst_addr");
-            hdr.ipv4.protocol : exact @name("protocol");
-            meta.dst_port     : exact @name("dst_port");
+            meta.flow.vip_v4   : exact @name("dst_addr");
+            meta.flow.protocol : exact @name("protocol");
+            meta.flow.vip_port : exact @name("dst_port");
+        }
+        actions = { set_vserver; @defaultonly no_vserver; }
+        const default_action = no_vserver();
+        size = VSERVER_TABLE_SIZE;
+    }
+
+    @id(0x02000009)
+    table vserver_v6 {
+        key = {
+            meta.flow.vip_v6   : exact @name("dst_addr");
+            meta.flow.protocol : exact @name("protocol");
+            meta.flow.vip_port : exact @name("dst_port");
         }
         actions = { set_vserver; @defaultonly no_vserver; }
         const default_action = no_vserver();
@@ -84,16 +96,23 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
     }
 
     apply {
-        if (meta.has_ports == 0) {
-            if (hdr.ipv4.isValid() && (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0)) {
+        if (meta.flow.has_ports == 0) {
+            if (meta.flow.is_fragment == 1) {
                 drop(DROP_FRAGMENT);
             } else {
                 drop(DROP_NOT_TCP_OR_UDP);
             }
-        } else if (vserver.apply().hit) {
-            bucket_hash.apply(hdr, meta);
-            if (bucket.apply().hit) {
-                slot.apply();
+        } else {
+            if (meta.flow.is_ipv6 == 0) {
+                vserver.apply();
+            } else {
+                vserver_v6.apply();
+            }
+            if (meta.dropped == 0) {
+                bucket_hash.apply(meta);
+                if (bucket.apply().hit) {
+                    slot.apply();
+                }
             }
         }
     }

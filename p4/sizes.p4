@@ -6,6 +6,10 @@
 #ifndef ARP_TABLE_SIZE
 #define ARP_TABLE_SIZE 1024
 #endif
+#ifndef ND_TABLE_SIZE
+#define ND_TABLE_SIZE 1024
+#endif
+// Each of the two, for IPv4 and for IPv6.
 #ifndef VSERVER_TABLE_SIZE
 #define VSERVER_TABLE_SIZE 1024
 #endif
@@ -24,4 +28,8 @@
 #endif
 #ifndef DROP_REASONS
 #define DROP_REASONS 8
+#endif
+// Options of a neighbour solicitation: what fits below a payload of 512 bytes.
+#ifndef ND_OPTIONS_MAX_BITS
+#define ND_OPTIONS_MAX_BITS 3904
 #endif

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet
 
 from support.control import Entity
@@ -130,7 +129,6 @@ DROPPED = [
     dropped("no vserver at all", "NO_VSERVER", SYN, state=without("vserver")),
     dropped("ping of the VIP", "NOT_TCP_OR_UDP", to_vip(TO_VIP / ICMP())),
     dropped("another IP protocol", "NOT_TCP_OR_UDP", to_vip(to_vip_ip(proto=47) / bytes(8))),
-    dropped("IPv6, until it is scheduled", "NOT_TCP_OR_UDP", to_vip(IPv6(dst="2001:db8::1") / TCP(dport=HTTPS))),
     dropped("a frame that is no IP", "NOT_TCP_OR_UDP", bytes(ethernet(CLIENT.mac, VIP.mac)) + bytes(46)),
     dropped("IPv4 that says version 5", "NOT_TCP_OR_UDP", SYN[:14] + b"\x55" + SYN[15:]),
     dropped("a header length below 20 bytes", "NOT_TCP_OR_UDP", SYN[:14] + b"\x44" + SYN[15:]),

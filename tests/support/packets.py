@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import finsy as fy
 from scapy.layers.inet import IP, TCP
@@ -24,13 +24,14 @@ class Station:
     port: int
     mac: str
     address: str
+    address_v6: str = ""
 
 
-CLIENT = Station(port=1, mac="02:00:00:00:00:01", address="10.0.0.1")
+CLIENT = Station(port=1, mac="02:00:00:00:00:01", address="10.0.0.1", address_v6="2001:db8::1")
 NODE1 = Station(port=2, mac="02:00:00:00:00:02", address="10.0.0.2")
 NODE2 = Station(port=3, mac="02:00:00:00:00:03", address="10.0.0.3")
 SERVER = Station(port=4, mac="02:00:00:00:00:04", address="10.0.0.4")
-VIP = Station(port=0, mac="02:50:0a:00:00:64", address="10.0.0.100")
+VIP = Station(port=0, mac="02:50:0a:00:00:64", address="10.0.0.100", address_v6="2001:db8::64")
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 HTTPS = 443
@@ -111,11 +112,12 @@ def vserver(
     kind: HashKeyKind = HashKeyKind.SRC_PORT,
     key: int = HASH_KEY,
     buckets: int = BUCKETS,
+    address: str = VIP.address,
 ) -> Entity:
     return entry(
-        "vserver",
+        "vserver" if isinstance(ip_address(address), IPv4Address) else "vserver_v6",
         "set_vserver",
-        {"dst_addr": VIP.address, "protocol": protocol, "dst_port": port},
+        {"dst_addr": address, "protocol": protocol, "dst_port": port},
         vserver_id=vserver_id,
         bucket_mask=buckets - 1,
         hash_key_kind=int(kind),
@@ -134,6 +136,10 @@ def slot(number: int, node: Station) -> Entity:
 
 def answers_arp(*, address: str = VIP.address, mac: str = VIP.mac, vlan: int = 0) -> Entity:
     return entry("arp", "arp_reply", {"vlan_id": vlan, "target_addr": address}, mac=mac)
+
+
+def answers_nd(*, address: str = VIP.address_v6, mac: str = VIP.mac, vlan: int = 0) -> Entity:
+    return entry("nd", "nd_reply", {"vlan_id": vlan, "target_addr": int(IPv6Address(address))}, mac=mac)
 
 
 def station(who: Station, *, vlan: int = 0, port: int | None = None) -> Entity:

@@ -40,10 +40,11 @@ PIPELINES = {name: populated(load(name)) for name in NAMES} | {
     "pentaflow": populated(load_pipeline(PENTAFLOW_JSON.read_bytes(), "pentaflow.json"))
 }
 # Frames that get past the first header: EtherTypes that some program knows, then bytes that are often small.
-ETHER_TYPES = [b"\x08\0", b"\x08\x06", b"\x81\0", b"\x12\x34", b"\1\0", b"\2\0", b"\3\0", b"\4\0", b"\5\0", b"\0\1"]
-SMALL = st.lists(st.sampled_from([0, 1, 2, 4, 5, 6, 17, 0x45, 0x46, 0x4F, 0xA0, 0xFF]), max_size=80).map(bytes)
+ETHER_TYPES = [0x0800, 0x0806, 0x8100, 0x86DD, 0x1234, 0x0100, 0x0200, 0x0300, 0x0400, 0x0500, 0x0001]
+BYTES = [0, 1, 2, 4, 5, 6, 17, 58, 0x45, 0x46, 0x4F, 0x60, 0x87, 0xA0, 0xFF]
+SMALL = st.lists(st.sampled_from(BYTES), max_size=120).map(bytes)
 LIKELY = st.builds(
-    lambda dst, src, ether_type, rest: dst + src + ether_type + rest,
+    lambda dst, src, ether_type, rest: dst + src + ether_type.to_bytes(2) + rest,
     st.sampled_from([bytes(6), b"\xff" * 6, b"\0\0\0\0\0\1"]),
     st.sampled_from([bytes(6), b"\0\0\0\0\0\1"]),
     st.sampled_from(ETHER_TYPES),
