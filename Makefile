@@ -8,12 +8,13 @@ P4C ?= p4c-bm2-ss
 # nothing is changed and nothing is left.
 SANDBOX := $(SUDO) unshare --net --pid --mount --fork --kill-child=KILL --mount-proc
 
-.PHONY: help demo test check lint types format p4 install clean
+.PHONY: help demo test check lint types format bench p4 install clean
 
 help:
 	@echo "make demo [SWITCH=bmv2] [STAY=1]   run the array in Mininet and prove it with real traffic"
 	@echo "make test [SWITCH=bmv2] [ARGS=…]   run the tests; ARGS go to pytest"
 	@echo "make check                         lint, types and tests: what CI runs"
+	@echo "make bench [ONLY=…] [QUICK=1]      measure against the peers; KEEP=1 keeps a full run in docs/"
 	@echo "make p4                            compile p4/ into p4/build/ (needs $(P4C))"
 
 install:
@@ -39,6 +40,10 @@ check: lint types test
 format: install
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+bench:
+	@scripts/bootstrap iperf
+	@$(SANDBOX) sh -c 'ip link set lo up && exec $(PY) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(KEEP),--keep)'
 
 p4:
 	@$(P4C) --Werror --p4runtime-files p4/build/pentaflow.p4info.txtpb -o p4/build/pentaflow.json p4/pentaflow.p4

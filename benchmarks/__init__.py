@@ -1,0 +1,1 @@
+"""`make bench`: speed measured side by side with a peer in one run. docs/benchmarks.md says what each row means."""

@@ -1,0 +1,50 @@
+"""All rows, in the order of the table, and choosing among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from benchmarks.harness import Benchmark
+from benchmarks.rows import (
+    failover_writes,
+    generator_pps,
+    map_65536_s,
+    node_failover_ms,
+    p4runtime_inserts_per_s,
+    plan_65536x256_ms,
+    scheduler_latency_us,
+    scheduler_pps,
+    scheduler_pps_flood,
+    scheduler_tcp_gbps,
+)
+from pentaflow.errors import ConfigurationError
+
+BENCHMARKS: Sequence[Benchmark] = (
+    generator_pps.BENCHMARK,
+    scheduler_pps.BENCHMARK,
+    scheduler_pps_flood.BENCHMARK,
+    scheduler_tcp_gbps.BENCHMARK,
+    scheduler_latency_us.BENCHMARK,
+    p4runtime_inserts_per_s.BENCHMARK,
+    map_65536_s.BENCHMARK,
+    node_failover_ms.BENCHMARK,
+    plan_65536x256_ms.BENCHMARK,
+    failover_writes.BENCHMARK,
+)
+
+
+def chosen(only: str) -> list[Benchmark]:
+    """The rows that a list of names separated by commas asks for, all if it is empty; in the table's order.
+
+    Raises:
+        ConfigurationError: there is no row of a name.
+    """
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    known = [benchmark.name for benchmark in BENCHMARKS]
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected some of {', '.join(known)}"
+            raise ConfigurationError("ONLY", f"there is no benchmark {name!r}; {hint}")
+    return [benchmark for benchmark in BENCHMARKS if not names or benchmark.name in names]

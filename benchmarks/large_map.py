@@ -1,0 +1,27 @@
+"""The bucket map of the planner's benchmarks: one vserver of 65,536 buckets on 256 nodes of equal weight."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from controller.buckets import BucketMap, adopt
+
+BUCKETS = 65_536
+SLOTS_PER_NODE = 16
+VSERVER_ID = 1
+NODES = range(1, 257)
+DEAD = NODES[0]
+ADDED = NODES[-1] + 1
+
+
+def fresh(*, configured: Collection[int] = NODES) -> BucketMap:
+    """The map, made anew; nodes that are configured beyond `NODES` serve none of it."""
+    weights = dict.fromkeys(NODES, 1)
+    return adopt(
+        {}, {}, sizes={VSERVER_ID: BUCKETS}, weights=weights, configured=configured, slots_per_node=SLOTS_PER_NODE
+    )
+
+
+def survivors() -> dict[int, int]:
+    """Node → weight of the others when `DEAD` has failed."""
+    return {node: 1 for node in NODES if node != DEAD}

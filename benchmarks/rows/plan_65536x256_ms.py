@@ -1,0 +1,34 @@
+"""The controller's plans for 65,536 buckets on 256 nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from benchmarks import large_map
+from benchmarks.figures import Better
+from benchmarks.harness import Benchmark, Profile
+from benchmarks.large_map import ADDED, DEAD, NODES, SLOTS_PER_NODE, VSERVER_ID
+from controller.planner import plan_failover, plan_rebalance
+
+
+def sample(_profile: Profile) -> Mapping[str, float]:
+    """Milliseconds of each plan."""
+    bucket_map = large_map.fresh()
+    grown = large_map.fresh(configured=[*NODES, ADDED])
+    all_idle = range(large_map.BUCKETS)
+    weights = dict.fromkeys([*NODES, ADDED], 1)
+    return {
+        "a fresh map": _ms(large_map.fresh),
+        "failure of a node": _ms(lambda: plan_failover(bucket_map, {DEAD}, large_map.survivors(), SLOTS_PER_NODE)),
+        "a node added, all idle": _ms(lambda: plan_rebalance(grown, VSERVER_ID, all_idle, weights, SLOTS_PER_NODE)),
+    }
+
+
+def _ms(plan: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    plan()
+    return (time.perf_counter() - began) * 1000
+
+
+BENCHMARK = Benchmark(name="plan_65536x256_ms", unit="ms", better=Better.LESS, sample=sample)
