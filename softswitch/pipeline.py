@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pentaflow.errors import UnsupportedPipelineError
+from pentaflow.errors import ConfigurationError, UnsupportedPipelineError
 from softswitch.program import ir
 from softswitch.program.bmv2_json import read_program
 from softswitch.python_backend.compiler import compile_program
@@ -64,6 +64,9 @@ def load_pipeline(json_text: bytes, place: str) -> Pipeline:
         raise UnsupportedPipelineError(
             place, "conditions or expressions nested as deeply as here are not supported by the softswitch"
         ) from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        # Names that nothing has, or a value of another kind: what reading by sections does not see.
+        raise ConfigurationError(place, f"this is not BMv2 JSON as p4c writes it: {error!r}") from error
 
 
 def _make_table(definition: ir.TableDefinition) -> Table:

@@ -19,6 +19,7 @@ from softswitch.tables import Entry, Field, MatchKind, MatchValue
 Json = Mapping[str, Any]
 
 _MAJOR_VERSION = 2
+_MAX_CELLS = 1 << 24
 _EMPTY_SECTIONS = {
     "header_stacks": "the header stack",
     "header_union_types": "the header union",
@@ -62,8 +63,10 @@ def _read(document: Json) -> ir.Program:
     headers = _read_headers(document)
     values = Values(headers)
     calculations = {c["name"]: values.calculation(c) for c in document["calculations"]}
-    registers = {r["name"]: ir.Register(size=r["size"], width=r["bitwidth"]) for r in document["register_arrays"]}
-    counters = {c["name"]: c["size"] for c in document["counter_arrays"] if not c["is_direct"]}
+    registers = {
+        r["name"]: ir.Register(size=_cells("register", r), width=r["bitwidth"]) for r in document["register_arrays"]
+    }
+    counters = {c["name"]: _cells("counter", c) for c in document["counter_arrays"] if not c["is_direct"]}
     actions = read_actions(document, values, calculations)
     pipelines = {p["name"]: p for p in document["pipelines"]}
     if set(pipelines) != {"ingress", "egress"}:
@@ -84,6 +87,13 @@ def _read(document: Json) -> ir.Program:
         counters=counters,
         registers=registers,
     )
+
+
+def _cells(what: str, array: Json) -> int:
+    size: int = array["size"]
+    if not 0 < size <= _MAX_CELLS:
+        raise Refused(f"the {what} {array['name']} with {size} cells (1 to {_MAX_CELLS} are possible)")
+    return size
 
 
 def _read_headers(document: Json) -> dict[str, ir.Header]:

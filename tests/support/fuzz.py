@@ -139,4 +139,4 @@ def _change_json(draw: st.DrawFn, node: Any) -> None:
         case "double" if isinstance(node, list):
             node.append(copy.deepcopy(node[key]))
         case _:
-            node[key] = draw(_JSON_VALUES)
+            node[key] = copy.deepcopy(draw(_JSON_VALUES))

@@ -152,6 +152,25 @@ def test_what_is_not_bmv2_json_is_the_users_mistake(text: bytes) -> None:
         load_pipeline(text, "router.json")
 
 
+@pytest.mark.parametrize("section", ["counter_arrays", "register_arrays"])
+def test_a_name_that_nothing_has_is_the_users_mistake(section: str) -> None:
+    document = json.loads((PROGRAMS / "state.json").read_text())
+    document[section] = []
+    with pytest.raises(ConfigurationError, match=r"state\.json: this is not BMv2 JSON as p4c writes it"):
+        load_pipeline(json.dumps(document).encode(), "state.json")
+
+
+@pytest.mark.parametrize("size", [0, -1, (1 << 24) + 1, 1 << 70])
+@pytest.mark.parametrize(
+    ("section", "name"), [("counter_arrays", "counter I.hits"), ("register_arrays", "register I.cells")]
+)
+def test_an_array_of_absurd_size_is_refused_by_name(section: str, name: str, size: int) -> None:
+    document = json.loads((PROGRAMS / "state.json").read_text())
+    document[section][0]["size"] = size
+    with pytest.raises(UnsupportedPipelineError, match=f"the {name} with {size} cells"):
+        load_pipeline(json.dumps(document).encode(), "state.json")
+
+
 def test_nesting_beyond_python_is_refused() -> None:
     document = json.loads((PROGRAMS / "router.json").read_text())
     one: dict[str, Any] = {"type": "hexstr", "value": "0x01"}
