@@ -76,11 +76,14 @@ def switch(
     tls_cert: Annotated[Path | None, typer.Option(metavar="PEM", help="Serve P4Runtime over TLS: certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(metavar="PEM", help="Require client certificates of this CA.")] = None,
+    pcap: Annotated[list[str] | None, typer.Option(metavar="N=FILE", help="Write port N's frames to a file.")] = None,
+    pcap_mib: Annotated[int, typer.Option(min=1, metavar="MIB", help="Largest size of such a file.")] = 1024,
 ) -> None:
     """Run the softswitch: a P4Runtime switch on Linux interfaces."""
     from softswitch.switch import SwitchOptions, run_switch
 
     ports = _parse_ports(port)
+    captures = _parse_captures(pcap or [], ports)
     if cpu_port in ports:
         raise ConfigurationError("--port", f"port {cpu_port} is the CPU port; an interface needs another number")
     tls = None
@@ -91,7 +94,7 @@ def switch(
         if tls.identity is None:
             raise ConfigurationError("--tls-ca", "needs --tls-cert and --tls-key, too")
     options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port, tls=tls)
-    _serve(lambda: run_switch(options))
+    _serve(lambda: run_switch(options, captures=captures, capture_octets=pcap_mib << 20))
 
 
 @app.command()
@@ -137,6 +140,20 @@ def _parse_ports(texts: list[str]) -> dict[int, str]:
             raise ConfigurationError("--port", f"interface {interface} is given twice")
         ports[int(number)] = interface
     return ports
+
+
+def _parse_captures(texts: list[str], ports: dict[int, str]) -> dict[int, Path]:
+    captures: dict[int, Path] = {}
+    for text in texts:
+        number, _, path = text.partition("=")
+        if not (path and len(number) <= 3 and number.isdecimal() and int(number) in ports):
+            raise ConfigurationError("--pcap", f"{text!r} is not N=FILE with N one of the ports")
+        if int(number) in captures:
+            raise ConfigurationError("--pcap", f"port {number} is given twice")
+        if Path(path) in captures.values():
+            raise ConfigurationError("--pcap", f"file {path} is given twice")
+        captures[int(number)] = Path(path)
+    return captures
 
 
 def _serve(

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 import grpc
 
 from pentaflow.credentials import Credentials
 from pentaflow.errors import HostError
+from softswitch.capture import Capture
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.forwarding import Forwarding
@@ -183,10 +186,26 @@ def _server_credentials(tls: Credentials) -> grpc.ServerCredentials:
     )
 
 
-async def run_switch(options: SwitchOptions, *, started: Callable[[], None] | None = None) -> None:
+async def run_switch(
+    options: SwitchOptions,
+    *,
+    captures: Mapping[int, Path] | None = None,
+    capture_octets: int = 1 << 30,
+    started: Callable[[], None] | None = None,
+) -> None:
     """Run a switch until cancelled.
 
+    Args:
+        options: how.
+        captures: pcap files by port number.
+        capture_octets: how long each may become.
+        started: called once the server answers and the ports forward.
+
     Raises:
+        ConfigurationError: a pcap file can't be written.
         HostError: the gRPC address is taken, an interface is missing, or a privilege is.
     """
-    await Switch(options).run(started)
+    with ExitStack() as cleanup:
+        for number, path in (captures or {}).items():
+            cleanup.enter_context(closing(Capture(options.ports[number], path, capture_octets)))
+        await Switch(options).run(started)

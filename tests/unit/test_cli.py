@@ -100,6 +100,21 @@ def test_switch_refuses_ports_that_it_cannot_have(ports: list[str], sentence: st
     assert_refused(pentaflow("switch", *(f"--port={port}" for port in ports)), sentence)
 
 
+@pytest.mark.parametrize(
+    ("captures", "sentence"),
+    [
+        (["a.pcap"], "--pcap: 'a.pcap' is not N=FILE with N one of the ports"),
+        (["2=a.pcap"], "--pcap: '2=a.pcap' is not N=FILE with N one of the ports"),
+        (["1="], "--pcap: '1=' is not N=FILE with N one of the ports"),
+        (["1=a.pcap", "1=b.pcap"], "--pcap: port 1 is given twice"),
+        (["1=a.pcap", "3=a.pcap"], "--pcap: file a.pcap is given twice"),
+    ],
+)
+def test_switch_refuses_captures_that_it_cannot_make(captures: list[str], sentence: str) -> None:
+    ports = ["--port=1=lo", "--port=3=eth9"]
+    assert_refused(pentaflow("switch", *ports, *(f"--pcap={capture}" for capture in captures)), sentence)
+
+
 CERTIFICATES = {
     "good": make_certificate(),
     "other": make_certificate("other.example.test"),
