@@ -62,7 +62,7 @@ class TableSpec:
     idle_timeout: bool = False
 
 
-_VSERVER_PARAMS = {"vserver_id": 16, "bucket_mask": 16, "hash_key_kind": 2, "hash_key": 64}
+_VSERVER_PARAMS = {"vserver_id": 16, "bucket_mask": 16, "hash_key_kind": 2, "hash_key": 64, "packet_in_limit": 16}
 
 TABLES: Mapping[Kind, TableSpec] = {
     Kind.SLOT: TableSpec(fields={"slot": 16}, action="set_node", params={"node_id": 16, "node_mac": 48, "port": 9}),
@@ -88,6 +88,6 @@ TABLES: Mapping[Kind, TableSpec] = {
 }
 LEARN_DIGEST = "learn_t"
 LEARN_FIELDS: Mapping[str, int] = {"vlan_id": 12, "src_mac": 48, "ingress_port": 9}
-PACKET_IN_FIELDS: Mapping[str, int] = {"ingress_port": 9, "reason": 7}
+PACKET_IN_FIELDS: Mapping[str, int] = {"ingress_port": 9, "reason": 7, "vserver_id": 16, "bucket": 16}
 PACKET_OUT_FIELDS: Mapping[str, int] = {"egress_port": 9, "submit_to_ingress": 1, "unused_pad": 6}
 DROPS_COUNTER = "drops"

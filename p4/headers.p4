@@ -10,8 +10,10 @@ typedef bit<16> node_id_t;
 
 @controller_header("packet_in")
 header packet_in_h {
-    port_t ingress_port;
-    bit<7> reason;
+    port_t       ingress_port;
+    bit<7>       reason;
+    vserver_id_t vserver_id;  // 0 unless the reason is PACKET_IN_UNASSIGNED
+    bucket_t     bucket;      // likewise
 }
 
 // submit_to_ingress = 0: out of egress_port as it is; 1: through the pipeline as if received from the CPU port.

@@ -55,7 +55,8 @@ enum bit<2> hash_key_kind_t {
 }
 
 // Why a packet came to the controller: the packet-in header's `reason`.
-const bit<7> PACKET_IN_ADDRESSED = 1;
+const bit<7> PACKET_IN_ADDRESSED  = 1;
+const bit<7> PACKET_IN_UNASSIGNED = 2;  // its bucket has no slot, and its vserver wants to be asked
 
 // Index into the counter `drops`.
 const bit<32> DROP_MALFORMED         = 0;  // shorter than its headers say
@@ -66,3 +67,4 @@ const bit<32> DROP_NO_VSERVER        = 4;  // addressed to a VIP's MAC: no vserv
 const bit<32> DROP_UNASSIGNED_BUCKET = 5;  // the bucket has no slot
 const bit<32> DROP_UNASSIGNED_SLOT   = 6;  // the slot has no node
 const bit<32> DROP_SAME_PORT         = 7;  // bridging would send the frame back to where it came from
+const bit<32> DROP_PACKET_IN_LIMIT   = 8;  // the bucket has no slot, and the controller was asked often enough

@@ -4,6 +4,7 @@ struct schedule_t {
     bit<16>      bucket_mask;
     hash_key_kind_t hash_key_kind;
     bit<64>      hash_key;
+    bit<16>      packet_in_limit;
     bucket_t     bucket;
     slot_t       slot;
     node_id_t    node_id;
@@ -36,6 +37,7 @@ struct metadata_t {
     bit<1>     dropped;
     bit<32>    drop_reason;   // DROP_*, when dropped is 1
     bit<1>     is_advertisement;  // a neighbour advertisement of our own: wants its checksum
+    bit<7>     packet_in_reason;  // PACKET_IN_*; 0: addressed to the controller
     schedule_t schedule;
     sip_state_t sip;
 }

@@ -17,6 +17,7 @@
 #include "metadata.p4"
 #include "parser.p4"
 #include "hash.p4"
+#include "on_demand.p4"
 #include "scheduler.p4"
 #include "arp.p4"
 #include "neighbour.p4"
@@ -98,6 +99,11 @@ control PentaflowEgress(inout headers_t hdr, inout metadata_t meta, inout standa
             hdr.packet_in.setValid();
             hdr.packet_in.ingress_port = standard_metadata.ingress_port;
             hdr.packet_in.reason = PACKET_IN_ADDRESSED;
+            if (meta.packet_in_reason != 0) {
+                hdr.packet_in.reason = meta.packet_in_reason;
+                hdr.packet_in.vserver_id = meta.schedule.vserver_id;
+                hdr.packet_in.bucket = meta.schedule.bucket;
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     BucketHash() bucket_hash;
+    OnDemand() on_demand;
 
     // Packets and bytes of each bucket; with the idle timeout they are the DLBA's "hits" and "last access".
     @id(0x13000001)
@@ -15,11 +16,13 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
     }
 
     @id(0x01000001)
-    action set_vserver(vserver_id_t vserver_id, bit<16> bucket_mask, hash_key_kind_t hash_key_kind, bit<64> hash_key) {
+    action set_vserver(vserver_id_t vserver_id, bit<16> bucket_mask, hash_key_kind_t hash_key_kind, bit<64> hash_key,
+                       bit<16> packet_in_limit) {
         meta.schedule.vserver_id = vserver_id;
         meta.schedule.bucket_mask = bucket_mask;
         meta.schedule.hash_key_kind = hash_key_kind;
         meta.schedule.hash_key = hash_key;
+        meta.schedule.packet_in_limit = packet_in_limit;
     }
 
     @id(0x01000002)
@@ -57,9 +60,7 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
     }
 
     @id(0x01000004)
-    action unassigned_bucket() {
-        drop(DROP_UNASSIGNED_BUCKET);
-    }
+    action unassigned_bucket() { }
 
     @id(0x02000002)
     table bucket {
@@ -112,6 +113,8 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
                 bucket_hash.apply(meta);
                 if (bucket.apply().hit) {
                     slot.apply();
+                } else {
+                    on_demand.apply(hdr, meta, standard_metadata);
                 }
             }
         }

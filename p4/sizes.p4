@@ -27,7 +27,11 @@
 #define FLOOD_TABLE_SIZE 4096
 #endif
 #ifndef DROP_REASONS
-#define DROP_REASONS 8
+#define DROP_REASONS 9
+#endif
+// Vservers share a packet-in limit when their ids are the same modulo this power of two.
+#ifndef PACKET_IN_LIMITS
+#define PACKET_IN_LIMITS 1024
 #endif
 // Options of a neighbour solicitation: what fits below a payload of 512 bytes.
 #ifndef ND_OPTIONS_MAX_BITS

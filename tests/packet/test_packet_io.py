@@ -34,7 +34,8 @@ def controller_station(vlan: int = 0) -> fy.P4TableEntry:
 
 
 def packet_in(frame: bytes, *, port: int) -> fy.P4PacketIn:
-    return fy.P4PacketIn(frame, metadata={"ingress_port": port, "reason": REASON_ADDRESSED})
+    metadata = {"ingress_port": port, "reason": REASON_ADDRESSED, "vserver_id": 0, "bucket": 0}
+    return fy.P4PacketIn(frame, metadata=metadata)
 
 
 @pytest.mark.parametrize("port", PORTS)

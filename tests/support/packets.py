@@ -113,6 +113,7 @@ def vserver(
     key: int = HASH_KEY,
     buckets: int = BUCKETS,
     address: str = VIP.address,
+    packet_in_limit: int = 0,
 ) -> Entity:
     return entry(
         "vserver" if isinstance(ip_address(address), IPv4Address) else "vserver_v6",
@@ -122,6 +123,7 @@ def vserver(
         bucket_mask=buckets - 1,
         hash_key_kind=int(kind),
         hash_key=key,
+        packet_in_limit=packet_in_limit,
     )
 
 

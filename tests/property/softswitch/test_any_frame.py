@@ -65,9 +65,13 @@ def test_any_frame_is_processed(name: str, port: int, frame: bytes, now_ns: int)
         assert 0 <= output.port <= 511
 
 
-@pytest.mark.parametrize("name", [name for name in PIPELINES if name != "state"])
+@pytest.mark.parametrize("name", list(PIPELINES))
 @given(port=st.integers(0, 510), frame=FRAMES)
 def test_a_memoryview_is_as_good(name: str, port: int, frame: bytes) -> None:
-    """Left out: `state`, which remembers the packet before."""
+    """From the same registers: the first of the two may have changed them."""
     pipeline = PIPELINES[name]
-    assert pipeline.process(port, memoryview(frame), 0) == pipeline.process(port, frame, 0)
+    before = {register: list(cells) for register, cells in pipeline.registers.items()}
+    outputs = pipeline.process(port, memoryview(frame), 0)
+    for register, cells in before.items():
+        pipeline.registers[register][:] = cells
+    assert outputs == pipeline.process(port, frame, 0)

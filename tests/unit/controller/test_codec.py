@@ -19,8 +19,8 @@ SCHEMA = fy.P4Schema(PIPELINE.p4info_path, PIPELINE.program_path)
 ENTRIES = {
     Key(Kind.SLOT, (65_535,)): Entry((4095, 0x020000000101, 510)),
     Key(Kind.BUCKET, (1, 0)): Entry((256,), 90_000_000_000),
-    Key(Kind.VSERVER, (0x0A000064, 6, 443)): Entry((1, 4095, 1, 1 << 63)),
-    Key(Kind.VSERVER_V6, (0x2001_0DB8 << 96 | 0x64, 6, 443)): Entry((1, 4095, 1, 1 << 63)),
+    Key(Kind.VSERVER, (0x0A000064, 6, 443)): Entry((1, 4095, 1, 1 << 63, 61)),
+    Key(Kind.VSERVER_V6, (0x2001_0DB8 << 96 | 0x64, 6, 443)): Entry((1, 4095, 1, 1 << 63, 61)),
     Key(Kind.ND, (0, 0x2001_0DB8 << 96 | 0x64)): Entry((0x0250_0A00_0064,)),
     Key(Kind.ARP, (0, 0x0A000064)): Entry((0x02500A000064,)),
     Key(Kind.ADMIT, (0, 0x02500A000064)): Entry(),

@@ -62,7 +62,7 @@ def narrow_param(p4info: p4i.P4Info) -> None:
 
 
 def drop_param(p4info: p4i.P4Info) -> None:
-    del action(p4info, "set_vserver").params[3]
+    del action(p4info, "set_vserver").params[3:]
 
 
 def no_idle(p4info: p4i.P4Info) -> None:
