@@ -20,6 +20,9 @@ const bit<8> ICMPV6_PACKET_TOO_BIG    = 2;
 const bit<8> ICMPV6_TIME_EXCEEDED     = 3;
 const bit<8> ICMPV6_PARAMETER_PROBLEM = 4;
 
+const bit<8> TCP_SYN = 0x02;
+const bit<8> TCP_ACK = 0x10;
+
 // Neighbour discovery (RFC 4861).
 const bit<8>  ICMPV6_NEIGHBOUR_SOLICITATION  = 135;
 const bit<8>  ICMPV6_NEIGHBOUR_ADVERTISEMENT = 136;

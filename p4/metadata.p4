@@ -7,6 +7,9 @@ struct schedule_t {
     bit<16>      packet_in_limit;
     bucket_t     bucket;
     slot_t       slot;
+    bit<1>       is_split;
+    slot_t       old_slot;      // of a split bucket
+    bit<32>      window;        // likewise: how long the filter remembers a flow, in ticks of 1.024 ms
     node_id_t    node_id;
 }
 

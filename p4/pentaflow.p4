@@ -18,6 +18,7 @@
 #include "parser.p4"
 #include "hash.p4"
 #include "on_demand.p4"
+#include "transit.p4"
 #include "scheduler.p4"
 #include "arp.p4"
 #include "neighbour.p4"

@@ -3,6 +3,7 @@
 control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     BucketHash() bucket_hash;
     OnDemand() on_demand;
+    Transit() transit;
 
     // Packets and bytes of each bucket; with the idle timeout they are the DLBA's "hits" and "last access".
     @id(0x13000001)
@@ -59,6 +60,14 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
         meta.schedule.slot = slot;
     }
 
+    @id(0x0100000e)
+    action split_slot(slot_t new_slot, slot_t old_slot, bit<32> window) {
+        meta.schedule.slot = new_slot;
+        meta.schedule.is_split = 1;
+        meta.schedule.old_slot = old_slot;
+        meta.schedule.window = window;
+    }
+
     @id(0x01000004)
     action unassigned_bucket() { }
 
@@ -68,7 +77,7 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
             meta.schedule.vserver_id : exact @name("vserver_id");
             meta.schedule.bucket     : exact @name("bucket");
         }
-        actions = { set_slot; @defaultonly unassigned_bucket; }
+        actions = { set_slot; split_slot; @defaultonly unassigned_bucket; }
         const default_action = unassigned_bucket();
         counters = bucket_counter;
         support_timeout = true;
@@ -112,6 +121,9 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
             if (meta.dropped == 0) {
                 bucket_hash.apply(meta);
                 if (bucket.apply().hit) {
+                    if (meta.schedule.is_split == 1) {
+                        transit.apply(hdr, meta, standard_metadata);
+                    }
                     slot.apply();
                 } else {
                     on_demand.apply(hdr, meta, standard_metadata);

@@ -29,6 +29,10 @@
 #ifndef DROP_REASONS
 #define DROP_REASONS 9
 #endif
+// Cells of each of the transit filter's two registers; a power of two.
+#ifndef TRANSIT_CELLS
+#define TRANSIT_CELLS 65536
+#endif
 // Vservers share a packet-in limit when their ids are the same modulo this power of two.
 #ifndef PACKET_IN_LIMITS
 #define PACKET_IN_LIMITS 1024
