@@ -18,6 +18,7 @@ import typer
 from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
 from pentaflow.files import load_configuration, read_credentials, read_file
 from pentaflow.logs import configure_logs
+from softswitch.state import Engine
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
 
@@ -78,6 +79,9 @@ def switch(
     tls_ca: Annotated[Path | None, typer.Option(metavar="PEM", help="Require client certificates of this CA.")] = None,
     pcap: Annotated[list[str] | None, typer.Option(metavar="N=FILE", help="Write port N's frames to a file.")] = None,
     pcap_mib: Annotated[int, typer.Option(min=1, metavar="MIB", help="Largest size of such a file.")] = 1024,
+    engine: Annotated[
+        Engine, typer.Option(envvar="PENTAFLOW_ENGINE", help="What runs the pipeline; auto: native if it can be made.")
+    ] = Engine.AUTO,
 ) -> None:
     """Run the softswitch: a P4Runtime switch on Linux interfaces."""
     from softswitch.switch import SwitchOptions, run_switch
@@ -93,7 +97,9 @@ def switch(
         )
         if tls.identity is None:
             raise ConfigurationError("--tls-ca", "needs --tls-cert and --tls-key, too")
-    options = SwitchOptions(grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port, tls=tls)
+    options = SwitchOptions(
+        grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port, engine=engine, tls=tls
+    )
     _serve(lambda: run_switch(options, captures=captures, capture_octets=pcap_mib << 20))
 
 

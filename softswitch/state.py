@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from softswitch.tables import Table
+
+
+class Engine(Enum):
+    """What runs a pipeline. `AUTO`: native code if it can be made, else Python."""
+
+    AUTO = "auto"
+    PYTHON = "python"
+    NATIVE = "native"
+
+
+Cells = MutableSequence[int]
+MakeCells = Callable[[int], Cells]
 
 
 class Output(NamedTuple):
@@ -33,10 +46,10 @@ class Replica(NamedTuple):
 class IndirectCounter:
     """An array of packet and byte counters."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, make_cells: MakeCells) -> None:
         self.size = size
-        self.packets = [0] * size
-        self.octets = [0] * size
+        self.packets = make_cells(size)
+        self.octets = make_cells(size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +58,6 @@ class State:
 
     tables: Mapping[str, Table]
     counters: Mapping[str, IndirectCounter]
-    registers: Mapping[str, list[int]]
-    multicast_groups: dict[int, tuple[Replica, ...]] = field(default_factory=dict)
+    registers: Mapping[str, Cells]
+    multicast_groups: MutableMapping[int, tuple[Replica, ...]] = field(default_factory=dict)
     digests: list[Digest] = field(default_factory=list)

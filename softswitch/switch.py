@@ -20,7 +20,7 @@ from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.forwarding import Forwarding
 from softswitch.p4runtime.service import P4RuntimeService
-from softswitch.pipeline import Output
+from softswitch.pipeline import Engine, Output
 from softswitch.ports import Ports
 
 SWEEP_S = 0.05
@@ -38,6 +38,7 @@ class SwitchOptions:
         cpu_port: the port that stands for the controller, None when the program knows none.
         tls: encrypts the P4Runtime server; with a `ca` only clients with a certificate signed by it are let in. None:
             no encryption.
+        engine: what runs the pipeline.
     """
 
     grpc_address: str = "127.0.0.1:9559"
@@ -45,6 +46,7 @@ class SwitchOptions:
     ports: Mapping[int, str] = field(default_factory=dict)
     cpu_port: int | None = 510
     tls: Credentials | None = None
+    engine: Engine = Engine.AUTO
 
 
 class SwitchDrop(Enum):
@@ -66,7 +68,7 @@ class Switch:
 
     def __init__(self, options: SwitchOptions) -> None:
         self._options = options
-        self._device = Device(options.device_id)
+        self._device = Device(options.device_id, options.engine)
         self._service = P4RuntimeService(self._device, self._inject)
         self._digest_timer: asyncio.TimerHandle | None = None
         self.drops: Counter[SwitchDrop] = Counter()

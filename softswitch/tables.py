@@ -7,10 +7,10 @@ ranges are scanned in order of priority.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import assert_never
+from typing import Protocol, assert_never
 
 MatchValue = int | tuple[int, int] | None
 Key = tuple[int, ...]
@@ -35,6 +35,21 @@ class Field:
     kind: MatchKind
 
 
+class Hits(Protocol):
+    """What packets change in an entry: in Python's memory, or in that of native code."""
+
+    packets: int
+    octets: int
+    last_hit_ns: int
+
+
+@dataclass(slots=True)
+class _Hits:
+    packets: int = 0
+    octets: int = 0
+    last_hit_ns: int = 0
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
     """An entry. Match values by kind: exact, value; lpm, (value, prefix length); ternary, (value, mask); range,
@@ -48,11 +63,36 @@ class Entry:
     idle_timeout_ns: int = 0
     controller_metadata: int = 0
     metadata: bytes = b""
-    packets: int = 0
-    octets: int = 0
-    last_hit_ns: int = 0
     is_const: bool = False
     code: int = field(default=0, init=False, repr=False)
+    hits: Hits = field(default_factory=_Hits, init=False, repr=False)
+
+    @property
+    def packets(self) -> int:
+        """How many packets hit the entry."""
+        return self.hits.packets
+
+    @packets.setter
+    def packets(self, packets: int) -> None:
+        self.hits.packets = packets
+
+    @property
+    def octets(self) -> int:
+        """How many octets those packets had."""
+        return self.hits.octets
+
+    @octets.setter
+    def octets(self, octets: int) -> None:
+        self.hits.octets = octets
+
+    @property
+    def last_hit_ns(self) -> int:
+        """When the entry was hit, or written, last."""
+        return self.hits.last_hit_ns
+
+    @last_hit_ns.setter
+    def last_hit_ns(self, last_hit_ns: int) -> None:
+        self.hits.last_hit_ns = last_hit_ns
 
 
 class EntryExists(Exception):
@@ -65,6 +105,29 @@ class EntryNotFound(Exception):
 
 class TableFull(Exception):
     """The table holds as many entries as it was declared for."""
+
+
+Criterion = tuple[int, int, int]
+"""Mask, low and high: a field matches when `low <= value & mask <= high`."""
+
+
+class Mirror(Protocol):
+    """A copy of a table for native code, told of every change after it was made.
+
+    It may replace an entry's `hits` when the entry comes.
+    """
+
+    def insert(self, entry: Entry, criteria: Sequence[Criterion], rank: int) -> None:
+        """An entry is in the table; of those that match, the greatest rank wins."""
+
+    def modify(self, entry: Entry) -> None:
+        """An entry has another action or other parameters."""
+
+    def delete(self, entry: Entry) -> None:
+        """An entry has gone."""
+
+    def set_default(self, entry: Entry) -> None:
+        """There is another default entry."""
 
 
 class _Group:
@@ -124,7 +187,8 @@ class Table:
         self._entries: dict[Hashable, Entry] = {}
         self._groups: dict[Key, _Group] = {}
         self._search: list[_Group] = []
-        self._scan: list[tuple[tuple[_Criterion, ...], Entry]] = []
+        self._scan: list[tuple[tuple[Criterion, ...], Entry]] = []
+        self._mirror: Mirror | None = None
         self._initial_default = (default.action, default.params)
         self.default = default
         default.code = self._codes[default.action]
@@ -139,6 +203,16 @@ class Table:
     def exact(self) -> Mapping[Hashable, Entry]:
         """The entries of an exact table by field value, or by the tuple of values; the same object for ever."""
         return self._entries
+
+    def attach(self, mirror: Mirror) -> None:
+        """Tell a mirror of what there is, and of every change from now on."""
+        self._mirror = mirror
+        mirror.set_default(self.default)
+        for entry in self:
+            self._reflect(entry, mirror)
+
+    def _reflect(self, entry: Entry, mirror: Mirror) -> None:
+        mirror.insert(entry, self._criteria(entry.match), self._rank(entry))
 
     def insert(self, entry: Entry, now_ns: int) -> None:
         """Add an entry.
@@ -160,6 +234,8 @@ class Table:
             self._scan.sort(key=lambda item: -item[1].priority)
         elif not self.is_exact:
             self._add_to_group(entry)
+        if self._mirror is not None:
+            self._reflect(entry, self._mirror)
 
     def modify(self, entry: Entry, now_ns: int) -> None:
         """Replace action, parameters, timeout and metadata; re-arm the idle timer; keep the counter.
@@ -175,6 +251,8 @@ class Table:
         known.controller_metadata = entry.controller_metadata
         known.metadata = entry.metadata
         known.last_hit_ns = now_ns
+        if self._mirror is not None:
+            self._mirror.modify(known)
 
     def delete(self, match: tuple[MatchValue, ...], priority: int) -> None:
         """Remove an entry.
@@ -188,6 +266,8 @@ class Table:
             self._scan = [item for item in self._scan if item[1] is not entry]
         elif not self.is_exact:
             self._remove_from_group(entry)
+        if self._mirror is not None:
+            self._mirror.delete(entry)
 
     def find(self, match: tuple[MatchValue, ...], priority: int) -> Entry:
         """The entry with this match and priority.
@@ -210,6 +290,8 @@ class Table:
             raise ValueError(f"the default action of table {self.name} is constant")
         self.default = Entry(match=(), action=action, params=params)
         self.default.code = self._codes[action]
+        if self._mirror is not None:
+            self._mirror.set_default(self.default)
 
     def reset_default(self) -> None:
         """Bring back the default entry that the program declares."""
@@ -243,7 +325,7 @@ class Table:
                 best_rank, best = chain[0]
         return best
 
-    def _criteria(self, match: tuple[MatchValue, ...]) -> tuple[_Criterion, ...]:
+    def _criteria(self, match: tuple[MatchValue, ...]) -> tuple[Criterion, ...]:
         return tuple([_criterion(f, value) for f, value in zip(self.fields, match, strict=True)])
 
     def _identity(self, match: tuple[MatchValue, ...], priority: int) -> Hashable:
@@ -255,9 +337,13 @@ class Table:
         """The masks, the masked values and the rank under which an entry is found."""
         criteria = self._criteria(entry.match)
         masks = tuple([mask for mask, _, _ in criteria])
+        return masks, tuple([value for _, value, _ in criteria]), self._rank(entry)
+
+    def _rank(self, entry: Entry) -> int:
         # Without priorities there is one longest-prefix field at most: more bits in all means a longer prefix.
-        rank = entry.priority if self._needs_priority else sum(mask.bit_count() for mask in masks)
-        return masks, tuple([value for _, value, _ in criteria]), rank
+        if self._needs_priority:
+            return entry.priority
+        return sum(mask.bit_count() for mask, _, _ in self._criteria(entry.match))
 
     def _add_to_group(self, entry: Entry) -> None:
         masks, values, rank = self._place(entry)
@@ -284,11 +370,7 @@ class Table:
             self._search.remove(group)
 
 
-_Criterion = tuple[int, int, int]
-"""A field matches when `low <= value & mask <= high`."""
-
-
-def _criterion(field: Field, value: MatchValue) -> _Criterion:
+def _criterion(field: Field, value: MatchValue) -> Criterion:
     full = (1 << field.width) - 1
     if value is None:
         return 0, 0, 0

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pentaflow.errors import ConfigurationError
 from softswitch.p4runtime.p4info import PLACE, ActionInfo, PipelineInfo, TableInfo
 from softswitch.pipeline import IndirectCounter
+from softswitch.state import Cells
 from softswitch.tables import MatchKind, Table
 
 
@@ -15,7 +16,7 @@ def check_agreement(
     *,
     tables: Mapping[str, Table],
     counters: Mapping[str, IndirectCounter],
-    registers: Mapping[str, list[int]],
+    registers: Mapping[str, Cells],
 ) -> None:
     """Compare every table, field, width, action, parameter and array of the two.
 

@@ -10,6 +10,7 @@ from softswitch.p4runtime.p4info import CounterInfo, PipelineInfo, RegisterInfo
 from softswitch.p4runtime.status import Code, RequestError
 from softswitch.p4runtime.table_entries import check_counter_data, counter_data
 from softswitch.pipeline import IndirectCounter
+from softswitch.state import Cells
 
 
 def _invalid(message: str) -> RequestError:
@@ -76,7 +77,7 @@ class Counters:
 class Registers:
     """The registers of a pipeline."""
 
-    def __init__(self, info: PipelineInfo, registers: Mapping[str, list[int]]) -> None:
+    def __init__(self, info: PipelineInfo, registers: Mapping[str, Cells]) -> None:
         self._registers = {register.id: (register, registers[register.name]) for register in info.registers.values()}
 
     def write(self, message: p4r.RegisterEntry) -> None:
@@ -101,14 +102,14 @@ class Registers:
             for entity in self._encode(info, register, range(info.size))
         )
 
-    def _find(self, register_id: int) -> tuple[RegisterInfo, list[int]]:
+    def _find(self, register_id: int) -> tuple[RegisterInfo, Cells]:
         try:
             return self._registers[register_id]
         except KeyError:
             raise _invalid(f"there is no register with id {register_id}") from None
 
     @staticmethod
-    def _encode(info: RegisterInfo, register: list[int], cells: range) -> Iterator[p4r.Entity]:
+    def _encode(info: RegisterInfo, register: Cells, cells: range) -> Iterator[p4r.Entity]:
         for cell in cells:
             entry = p4r.RegisterEntry(register_id=info.id, index=p4r.Index(index=cell))
             entry.data.bitstring = encode_bits(register[cell])

@@ -9,6 +9,7 @@ from pentaflow.p4runtime import p4r
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.forwarding import Forwarding
 from softswitch.p4runtime.status import Code, RequestError
+from softswitch.pipeline import Engine
 
 _Request = p4r.SetForwardingPipelineConfigRequest
 _Response = p4r.GetForwardingPipelineConfigRequest
@@ -29,9 +30,10 @@ class Device:
         active: what packets go through; None before the first configuration is committed.
     """
 
-    def __init__(self, device_id: int) -> None:
+    def __init__(self, device_id: int, engine: Engine = Engine.PYTHON) -> None:
         self.device_id = device_id
         self.arbitration = Arbitration(device_id)
+        self._engine = engine
         self.active: Forwarding | None = None
         self._saved: Forwarding | None = None
 
@@ -75,11 +77,11 @@ class Device:
         self.arbitration.check_writer(request.device_id, request.role, election_id(request))
         match request.action:
             case _Request.VERIFY:
-                _realise(request)
+                self._realise(request)
             case _Request.VERIFY_AND_SAVE:
-                self._saved = _realise(request)
+                self._saved = self._realise(request)
             case _Request.VERIFY_AND_COMMIT:
-                self.active = _realise(request)
+                self.active = self._realise(request)
                 self._saved = None
             case _Request.COMMIT:
                 self._commit(request)
@@ -87,6 +89,11 @@ class Device:
                 self._reconcile(request)
             case other:
                 raise RequestError(Code.INVALID_ARGUMENT, f"action {other} is not one of the specification's")
+
+    def _realise(self, request: _Request) -> Forwarding:
+        if not request.HasField("config"):
+            raise RequestError(Code.INVALID_ARGUMENT, "the request has no configuration")
+        return Forwarding(request.config, self._engine)
 
     def _commit(self, request: _Request) -> None:
         if request.HasField("config"):
@@ -124,12 +131,6 @@ class Device:
             elif current.config.HasField(field):
                 getattr(response.config, field).CopyFrom(getattr(current.config, field))
         return response
-
-
-def _realise(request: _Request) -> Forwarding:
-    if not request.HasField("config"):
-        raise RequestError(Code.INVALID_ARGUMENT, "the request has no configuration")
-    return Forwarding(request.config)
 
 
 def _refuse_role_id(role_id: int) -> None:

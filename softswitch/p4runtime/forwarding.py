@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import structlog
+
 from pentaflow.errors import PentaflowError
 from pentaflow.p4runtime import p4r
 from softswitch.p4runtime.agreement import check_agreement
@@ -14,7 +16,7 @@ from softswitch.p4runtime.p4info import index_p4info
 from softswitch.p4runtime.replication import Replication
 from softswitch.p4runtime.status import Code, RequestError
 from softswitch.p4runtime.table_entries import TableEntries
-from softswitch.pipeline import load_pipeline
+from softswitch.pipeline import Engine, load_pipeline
 
 _PLACE = "p4_device_config"
 
@@ -28,7 +30,7 @@ class Forwarding:
         RequestError: INVALID_ARGUMENT when the switch can't run it (P4Runtime 1.5, "SetForwardingPipelineConfig RPC").
     """
 
-    def __init__(self, config: p4r.ForwardingPipelineConfig) -> None:
+    def __init__(self, config: p4r.ForwardingPipelineConfig, engine: Engine = Engine.PYTHON) -> None:
         if not config.HasField("p4info"):
             raise RequestError(Code.INVALID_ARGUMENT, "the configuration has no p4info")
         if not config.p4_device_config:
@@ -37,7 +39,7 @@ class Forwarding:
             )
         try:
             self.info = index_p4info(config.p4info)
-            self.pipeline = load_pipeline(config.p4_device_config, _PLACE)
+            self.pipeline = load_pipeline(config.p4_device_config, _PLACE, engine)
             check_agreement(
                 self.info,
                 tables=self.pipeline.tables,
@@ -46,6 +48,8 @@ class Forwarding:
             )
         except PentaflowError as error:
             raise RequestError(Code.INVALID_ARGUMENT, str(error)) from error
+        if self.pipeline.not_native is not None:
+            structlog.get_logger().warning("no native code, Python runs the pipeline", reason=self.pipeline.not_native)
         self.config = config
         self.timers = IdleTimers()
         self.digests = Digests(self.info.digests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 from pentaflow.p4runtime import p4r
 from softswitch.p4runtime.bytestrings import decode_bits
@@ -23,7 +23,7 @@ def _invalid(message: str) -> RequestError:
 class Replication:
     """The packet replication engine; `groups` is what the pipeline looks up."""
 
-    def __init__(self, groups: dict[int, tuple[Replica, ...]]) -> None:
+    def __init__(self, groups: MutableMapping[int, tuple[Replica, ...]]) -> None:
         self._groups = groups
         self._messages: dict[int, p4r.MulticastGroupEntry] = {}
 

@@ -48,7 +48,7 @@ class ControlCompiler:
 
     def _apply(self, apply: ir.Apply) -> None:
         table = self._context.program.tables[apply.table]
-        if not table.keys and table.default_is_const:
+        if not table.keys and table.default_is_const and not table.has_counter:
             self._body(table.actions[table.default_action], [hex(p) for p in table.default_params])
             for names, block in apply.by_action:
                 if table.default_action in names:
@@ -115,14 +115,15 @@ class ControlCompiler:
 
     def _touch(self, table: ir.TableDefinition) -> None:
         if table.has_counter:
-            self._source.line("entry.packets += 1")
-            self._source.line("entry.octets += size")
+            self._source.line("hits = entry.hits")
+            self._source.line("hits.packets += 1")
+            self._source.line("hits.octets += size")
 
     def _entry(self, table: ir.TableDefinition, *, keeps_code: bool = False) -> None:
         """Count the packet, then run the action of `entry`, the number of which may be wanted later."""
         self._touch(table)
         if table.supports_idle_timeout:
-            self._source.line("entry.last_hit_ns = now_ns")
+            self._source.line("entry.hits.last_hit_ns = now_ns")
         actions = list(table.actions.values())
         if keeps_code or (len(actions) > 1 and any(action.body for action in actions)):
             self._source.line("code = entry.code")

@@ -1,0 +1,1 @@
+"""Compiles programs to C, and runs them."""

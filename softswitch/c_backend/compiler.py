@@ -1,0 +1,207 @@
+"""Compiles a program to one C function, `pf_process`: what `softswitch.python_backend` compiles to Python.
+
+Fields are local variables. A header whose fields were not written is copied from the frame, another one is put
+together from its variables; the rest of the frame is not copied at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+from softswitch.c_backend.control import ControlCompiler
+from softswitch.c_backend.expressions import NotNativeError, c_type
+from softswitch.c_backend.layout import DigestLayout, TableLayout
+from softswitch.c_backend.parser import ParserCompiler
+from softswitch.c_backend.statements import Statements
+from softswitch.c_backend.unit import Unit, make_unit
+from softswitch.program import ir
+
+_REPLICATION = 5
+_NS_PER_US = 1000
+_TIMESTAMP_MASK = (1 << 48) - 1
+_STORES = {8: "pf_put64", 4: "pf_put32", 2: "pf_put16"}
+_SIGNATURE = (
+    "void pf_process(struct pf_state *state, u32 port, const u8 *frame, u32 size, u64 now_ns, struct pf_outputs *out)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A program as C, and how to talk to it: tables in the order of their numbers, digests likewise."""
+
+    source: str
+    tables: dict[str, TableLayout]
+    digests: tuple[DigestLayout, ...]
+
+
+def part(name: str) -> str:
+    """A file of this package."""
+    return resources.files("softswitch.c_backend").joinpath(name).read_text(encoding="utf-8")
+
+
+def compile_program(program: ir.Program) -> Compiled:
+    """The program as C.
+
+    Raises:
+        NotNativeError: it has what only the Python back end runs.
+    """
+    unit = make_unit(program)
+    head_bytes = sum(_most_bytes(program.headers[name]) for name in program.deparser)
+    unit.line(f"#define PF_HEAD_BYTES {max(head_bytes, 1)}")
+    unit.line("u32 pf_head_bytes(void) { return PF_HEAD_BYTES; }")
+    with unit.block(_SIGNATURE):
+        _declare(unit)
+        ParserCompiler(unit).add()
+        ControlCompiler(unit).add(program.ingress)
+        _add_copies(unit)
+    headers = ("#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>\n", part("declarations.h"))
+    source = "\n".join((*headers, part("packet.h"), part("tables.h"), unit.text()))
+    return Compiled(source=source, tables=unit.tables, digests=tuple(unit.digests))
+
+
+def _most_bytes(header: ir.Header) -> int:
+    return header.max_bytes if header.varbit is not None else header.fixed_bytes
+
+
+def _declare(unit: Unit) -> None:
+    """All variables start at zero, but for what the switch knows of the packet."""
+    known = {
+        "ingress_port": "port",
+        "packet_length": "size",
+        "ingress_global_timestamp": _now(),
+        "parser_error": str(unit.program.errors[ir.ParserError.NO_ERROR]),
+    }
+    unit.line("u64 position = 0, added = 0;")
+    for header in unit.program.headers.values():
+        for field, width in header.fields.items():
+            if width <= 128:
+                text = known.get(field, "0") if header.name == ir.METADATA else "0"
+                unit.line(f"{c_type(width)} {unit.field(header.name, field)} = {text};")
+        if not header.is_metadata:
+            unit.line(
+                f"u64 {unit.valid(header.name)} = 0, {unit.dirty(header.name)} = 0, {unit.place(header.name)} = 0;"
+            )
+        if header.varbit is not None:
+            place, length = unit.varbit(header.name)
+            unit.line(f"u64 {place} = 0, {length} = 0;")
+
+
+def _now() -> str:
+    return f"now_ns / {_NS_PER_US} & {_TIMESTAMP_MASK:#x}"
+
+
+def _add_copies(unit: Unit) -> None:
+    """Add where the packet goes, and what happens to each copy."""
+    group, spec = unit.std("mcast_grp"), unit.std("egress_spec")
+    unit.line(f"struct pf_replica one = {{(u32){spec}, 0}};")
+    unit.line("const struct pf_replica *replicas = &one;")
+    unit.line("u32 copies = 1;")
+    with unit.block(f"if ({group})"):
+        unit.line(f"const struct pf_group *group = state->groups[{group} & 0xFFFF];")
+        unit.line("if (!group) return;")
+        unit.line("replicas = group->replicas;")
+        unit.line("copies = group->count;")
+        if unit.has_std("instance_type"):
+            unit.line(f"{unit.std('instance_type')} = {_REPLICATION};")
+    with unit.block(f"else if ({spec} == {ir.DROP_PORT})"):
+        unit.line("return;")
+    saved = _changed_in_egress(unit)
+    for name, kind in saved.items():
+        unit.line(f"const {kind} saved_{name} = {name};")
+    with unit.block("for (u32 copy = 0; copy < copies; copy++)"):
+        for name in saved:
+            unit.line(f"{name} = saved_{name};")
+        _add_egress(unit)
+
+
+def _changed_in_egress(unit: Unit) -> dict[str, str]:
+    """The variables, with their types, that one copy's egress must not leave changed for the next."""
+    headers = unit.program.headers
+    names = {"added": "u64"}
+    for header, field in unit.egress.written & unit.egress.read:
+        if headers[header].is_metadata:
+            names[unit.field(header, field)] = c_type(headers[header].fields[field])
+    for header in unit.egress.changed:
+        names |= dict.fromkeys((unit.valid(header), unit.dirty(header), unit.place(header)), "u64")
+        names |= {unit.field(header, f): c_type(width) for f, width in headers[header].fields.items() if width <= 128}
+        if headers[header].varbit is not None:
+            names |= dict.fromkeys(unit.varbit(header), "u64")
+    return dict(sorted(names.items()))
+
+
+def _add_egress(unit: Unit) -> None:
+    program, spec = unit.program, unit.std("egress_spec")
+    for name, text in (
+        ("egress_port", "replicas[copy].port"),
+        ("egress_rid", "replicas[copy].instance"),
+        ("egress_spec", "0"),
+        ("egress_global_timestamp", _now()),
+    ):
+        if unit.has_std(name):
+            unit.line(f"{unit.std(name)} = {text};")
+    if (ir.METADATA, "packet_length") in unit.egress.read:
+        unit.line(f"{unit.std('packet_length')} = size + added;")
+    ControlCompiler(unit).add(program.egress)
+    unit.line(f"if ({spec} == {ir.DROP_PORT}) continue;")
+    statements = Statements(unit)
+    for checksum in program.update_checksums:
+        statements.update_checksum(checksum)
+    unit.line("struct pf_output *output = pf_output(out, PF_HEAD_BYTES);")
+    unit.line("if (!output) continue;")
+    unit.line("u8 *head = output->head;")
+    for header in program.deparser:
+        with unit.block(f"if ({unit.valid(header)})"):
+            _emit(unit, program.headers[header])
+    unit.line(f"output->port = (u32){unit.std('egress_port')};")
+    unit.line("output->head_length = (u32)(head - output->head);")
+    unit.line("output->tail = frame + position;")
+    unit.line("output->tail_length = (u32)(size - position);")
+
+
+def _emit(unit: Unit, header: ir.Header) -> None:
+    """Add a header to the head: from the frame as it came, or from its variables."""
+    varbit = "" if header.varbit is None else f" + {unit.varbit(header.name)[1]}"
+    if header.name not in unit.changed:
+        _copy(unit, unit.place(header.name), f"{header.fixed_bytes}{varbit}")
+        return
+    with unit.block(f"if ({unit.dirty(header.name)})"):
+        _pack(unit, header)
+        unit.line(f"head += {header.fixed_bytes};")
+        if header.varbit is not None:
+            _copy(unit, *unit.varbit(header.name))
+    with unit.block("else"):
+        _copy(unit, unit.place(header.name), f"{header.fixed_bytes}{varbit}")
+
+
+def _copy(unit: Unit, place: str, length: str) -> None:
+    unit.line(f"memcpy(head, frame + {place}, {length});")
+    unit.line(f"head += {length};")
+
+
+def _pack(unit: Unit, header: ir.Header) -> None:
+    """Write the fields, by the runs of them that begin and end on byte boundaries."""
+    start = bits = 0
+    run: list[tuple[str, int]] = []
+    for field, width in header.fields.items():
+        run.append((unit.field(header.name, field), width))
+        bits += width
+        if (bits - start) % 8:
+            continue
+        size = (bits - start) // 8
+        if size > 16:
+            raise NotNativeError(f"fields of header '{header.name}' that are written over more than 16 bytes")
+        kind, below, texts = c_type(8 * size), bits - start, []
+        for name, field_width in run:
+            below -= field_width
+            texts.append(f"({kind}){name} << {below}" if below else f"({kind}){name}")
+        with unit.block(""):
+            unit.line(f"{kind} run = {' | '.join(texts)};")
+            at = start // 8
+            while size:
+                chunk = next((c for c in _STORES if c <= size), 1)
+                size -= chunk
+                value = f"(u64)(run >> {8 * size})" if size else "(u64)run"
+                unit.line(f"{_STORES[chunk]}(head + {at}, {value});" if chunk > 1 else f"head[{at}] = (u8){value};")
+                at += chunk
+        start, run = bits, []
