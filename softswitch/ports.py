@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from typing import Any
 
 from pentaflow.errors import HostError
+from softswitch.c_backend.batches import Batches
 from softswitch.offload import NO_OFFLOAD, VLAN_TAG_LENGTH, restore_vlan_tag, shift_offsets
 
 BATCH = 64
@@ -50,7 +52,7 @@ ReceiveFrame = Callable[[int, memoryview, bytes], None]
 
 
 class Drop(Enum):
-    """Why a frame was dropped at a port."""
+    """Why a frame was dropped at a port; in the order of native code's `enum pf_reason`."""
 
     TRUNCATED = "longer than any super-packet"
     QUEUE_FULL = "send queue full"
@@ -96,17 +98,28 @@ class Ports:
         interfaces: port number to interface name.
         receive: called with port number, frame (valid during the call only) and virtio-net header.
         after_batch: called after each run of frames from one port.
+        batches: the ports as native code sees them, None when there is none.
+        forward: forwards what waits at a port through `batches`, when it can: returns 0 or the errno of receiving, None
+            when `receive` must be given the frames instead.
 
     Raises:
         HostError: an interface is not there, or the process lacks CAP_NET_RAW.
     """
 
     def __init__(
-        self, interfaces: Mapping[int, str], *, receive: ReceiveFrame, after_batch: Callable[[], None]
+        self,
+        interfaces: Mapping[int, str],
+        *,
+        receive: ReceiveFrame,
+        after_batch: Callable[[], None],
+        batches: Batches | None = None,
+        forward: Callable[[int], int | None] = lambda _: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._receive = receive
         self._after_batch = after_batch
+        self._batches = batches
+        self._forward = forward
         self._header = bytearray(_VNET_HEADER_LENGTH)
         self._buffer = bytearray(VLAN_TAG_LENGTH + _MAX_FRAME_LENGTH)
         self._frame = memoryview(self._buffer)
@@ -123,7 +136,21 @@ class Ports:
     @property
     def counters(self) -> Mapping[int, PortCounters]:
         """Counters by port number."""
-        return {number: port.counters for number, port in self._ports.items()}
+        return {number: self._total(port) for number, port in self._ports.items()}
+
+    def _total(self, port: _Port) -> PortCounters:
+        """What went through a port in Python and in native code."""
+        if self._batches is None:
+            return port.counters
+        own, native = port.counters, self._batches.port(port.number)
+        return PortCounters(
+            rx_packets=own.rx_packets + native.rx_packets,
+            rx_octets=own.rx_octets + native.rx_octets,
+            tx_packets=own.tx_packets + native.tx_packets,
+            tx_octets=own.tx_octets + native.tx_octets,
+            went_down=own.went_down,
+            drops=own.drops + Counter(dict(zip(Drop, native.drops, strict=True))),
+        )
 
     def is_up(self, number: int) -> bool:
         """Whether the port's interface is there and up."""
@@ -199,12 +226,16 @@ class Ports:
             packet_socket.close()
             raise
         port.socket = packet_socket
+        if self._batches is not None:
+            self._batches.port(port.number).fd = packet_socket.fileno()
         self._loop.add_reader(packet_socket, partial(self._readable, port))
         return True
 
     def _shut(self, port: _Port) -> None:
         if port.socket is not None:
             self._loop.remove_reader(port.socket)
+            if self._batches is not None:
+                self._batches.port(port.number).fd = -1
             port.socket.close()
             port.socket = None
 
@@ -222,9 +253,16 @@ class Ports:
             self._retry_later(port)
 
     def _readable(self, port: _Port) -> None:
-        receive_into = port.socket.recvmsg_into if port.socket is not None else None
-        if receive_into is None:
+        if port.socket is None:
             return
+        error = self._forward(port.number)
+        if error is None:
+            self._read_batch(port, port.socket.recvmsg_into)
+        elif error:
+            self._went_down(port)
+        self._after_batch()
+
+    def _read_batch(self, port: _Port, receive_into: Callable[..., tuple[int, list[Any], int, Any]]) -> None:
         counters = port.counters
         number = port.number
         try:
@@ -247,11 +285,15 @@ class Ports:
         except BlockingIOError:
             pass
         except OSError:
-            # ENETDOWN when the interface goes down or away: what the socket was bound to may never come back.
-            counters.went_down += 1
-            self._shut(port)
-            self._retry_later(port)
-        self._after_batch()
+            self._went_down(port)
+
+    def _went_down(self, port: _Port) -> None:
+        """Receiving failed: ENETDOWN when the interface goes down or away. What the socket was bound to may never come
+        back.
+        """
+        port.counters.went_down += 1
+        self._shut(port)
+        self._retry_later(port)
 
 
 def _is_up(any_socket: socket.socket, interface: str) -> bool:

@@ -15,6 +15,7 @@ import grpc
 
 from pentaflow.credentials import Credentials
 from pentaflow.errors import HostError
+from softswitch.c_backend.batches import Batches
 from softswitch.capture import Capture
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
@@ -55,6 +56,7 @@ class SwitchDrop(Enum):
     NO_PIPELINE = "no pipeline yet"
     UNKNOWN_PORT = "the switch has no such port"
     NO_CPU_PORT = "a packet-out, but no CPU port"
+    PACKET_IN_BURST = "more packet-ins than a batch has room for"
 
 
 class Switch:
@@ -63,7 +65,6 @@ class Switch:
     Attributes:
         grpc_port: the TCP port that the server listens on.
         ports: the interfaces.
-        drops: frames that the switch dropped, by reason.
     """
 
     def __init__(self, options: SwitchOptions) -> None:
@@ -71,7 +72,7 @@ class Switch:
         self._device = Device(options.device_id, options.engine)
         self._service = P4RuntimeService(self._device, self._inject)
         self._digest_timer: asyncio.TimerHandle | None = None
-        self.drops: Counter[SwitchDrop] = Counter()
+        self._drops: Counter[SwitchDrop] = Counter()
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
@@ -79,7 +80,14 @@ class Switch:
             ]
         )
         self._server.add_generic_rpc_handlers((self._service.rpc_handler(),))
-        self.ports = Ports(options.ports, receive=self._receive, after_batch=self._drain_digests)
+        self._batches = None if options.engine is Engine.PYTHON else Batches(options.ports, options.cpu_port)
+        self.ports = Ports(
+            options.ports,
+            receive=self._receive,
+            after_batch=self._drain_digests,
+            batches=self._batches,
+            forward=self._forward,
+        )
         try:
             self.grpc_port = self._listen()
         except HostError:
@@ -98,6 +106,17 @@ class Switch:
         if not port:
             raise HostError(address, "the P4Runtime server can't listen here: the address is in use or not this host's")
         return port
+
+    @property
+    def drops(self) -> Counter[SwitchDrop]:
+        """Frames that the switch dropped, by reason."""
+        if self._batches is None:
+            return self._drops
+        native = {
+            SwitchDrop.UNKNOWN_PORT: self._batches.unknown_port,
+            SwitchDrop.PACKET_IN_BURST: self._batches.packet_ins_dropped,
+        }
+        return self._drops + Counter(native)
 
     async def run(self, started: Callable[[], None] | None = None) -> None:
         """Serve until cancelled, then close everything.
@@ -119,10 +138,20 @@ class Switch:
                 self._digest_timer.cancel()
             await self._server.stop(grace=None)
 
+    def _forward(self, port: int) -> int | None:
+        """Forward what waits at a port in native code, when that runs the pipeline."""
+        forwarding, batches = self._device.active, self._batches
+        if batches is None or forwarding is None or forwarding.pipeline.native is None:
+            return None
+        error = batches.forward(forwarding.pipeline.native, port)
+        for frame, header in batches.packet_ins():
+            self._service.packet_in(complete_checksum(frame, header), forwarding)
+        return error
+
     def _receive(self, port: int, frame: memoryview, header: bytes) -> None:
         forwarding = self._device.active
         if forwarding is None:
-            self.drops[SwitchDrop.NO_PIPELINE] += 1
+            self._drops[SwitchDrop.NO_PIPELINE] += 1
             return
         length = len(frame)
         for output in forwarding.pipeline.process(port, frame, time.monotonic_ns()):
@@ -133,7 +162,7 @@ class Switch:
         forwarding = self._device.active
         cpu_port = self._options.cpu_port
         if forwarding is None or cpu_port is None:
-            self.drops[SwitchDrop.NO_CPU_PORT] += 1
+            self._drops[SwitchDrop.NO_CPU_PORT] += 1
             return
         for output in forwarding.pipeline.process(cpu_port, frame, time.monotonic_ns()):
             self._send(output, forwarding, NO_OFFLOAD, 0)
@@ -145,7 +174,7 @@ class Switch:
         elif output.port in self._options.ports:
             self.ports.send(output.port, output.frame, header, shift=shift)
         else:
-            self.drops[SwitchDrop.UNKNOWN_PORT] += 1
+            self._drops[SwitchDrop.UNKNOWN_PORT] += 1
 
     def _drain_digests(self) -> None:
         """Offer what the data plane has learned, and come back when a list is due."""

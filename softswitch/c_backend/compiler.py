@@ -21,6 +21,7 @@ _REPLICATION = 5
 _NS_PER_US = 1000
 _TIMESTAMP_MASK = (1 << 48) - 1
 _STORES = {8: "pf_put64", 4: "pf_put32", 2: "pf_put16"}
+_INCLUDES = ("errno", "stdint", "stdlib", "string", "sys/socket", "sys/uio", "time")
 _SIGNATURE = (
     "void pf_process(struct pf_state *state, u32 port, const u8 *frame, u32 size, u64 now_ns, struct pf_outputs *out)"
 )
@@ -55,8 +56,9 @@ def compile_program(program: ir.Program) -> Compiled:
         ParserCompiler(unit).add()
         ControlCompiler(unit).add(program.ingress)
         _add_copies(unit)
-    headers = ("#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>\n", part("declarations.h"))
-    source = "\n".join((*headers, part("packet.h"), part("tables.h"), unit.text()))
+    includes = "#define _GNU_SOURCE\n" + "".join(f"#include <{name}.h>\n" for name in _INCLUDES)
+    parts = [part(name) for name in ("declarations.h", "packet.h", "tables.h")]
+    source = "\n".join((includes, *parts, unit.text(), part("batches.h")))
     return Compiled(source=source, tables=unit.tables, digests=tuple(unit.digests))
 
 

@@ -43,6 +43,7 @@ struct pf_output {
     uint32_t port, head_length, tail_length;
     uint8_t *head;       /* headers, put together anew */
     const uint8_t *tail; /* the rest, in the frame that came */
+    uint8_t vnet[10];    /* in batches: the virtio-net header */
 };
 
 struct pf_outputs {
@@ -52,6 +53,29 @@ struct pf_outputs {
     uint64_t dropped;
 };
 
+/* Why a port drops a frame: its place in `drops`. */
+enum pf_reason { PF_TRUNCATED, PF_QUEUE_FULL, PF_TOO_LONG, PF_PORT_DOWN, PF_REFUSED, PF_REASONS };
+
+struct pf_port {
+    int32_t fd; /* -1: down */
+    uint32_t number;
+    uint64_t rx_packets, rx_octets, tx_packets, tx_octets;
+    uint64_t drops[5];
+};
+
+struct pf_ports {
+    struct pf_port *ports;
+    int32_t place[512]; /* in `ports`, by port number; -1: no such port */
+    uint32_t cpu_port;  /* beyond all ports when there is none */
+    uint32_t most_copies;
+    uint8_t *frames;
+    uint8_t *packet_ins;
+    uint32_t packet_ins_used, packet_ins_capacity;
+    uint64_t packet_ins_dropped, unknown_port;
+};
+
+uint64_t pf_frames_bytes(void);
+int pf_forward(struct pf_state *state, struct pf_ports *io, uint32_t place, struct pf_outputs *out);
 uint32_t pf_head_bytes(void);
 void pf_process(struct pf_state *state, uint32_t port, const uint8_t *frame, uint32_t size, uint64_t now_ns,
                 struct pf_outputs *out);

@@ -7,6 +7,7 @@ and what packets change is read from C's memory in place.
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import Iterator, MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,18 +16,20 @@ from typing import Any
 from cffi import FFI
 
 from softswitch.c_backend.compiler import Compiled, part
+from softswitch.c_backend.expressions import words_of
 from softswitch.c_backend.layout import TableLayout, from_words, to_words
 from softswitch.state import Digest, Output, Replica, State
 from softswitch.tables import Criterion, Entry
 
 DIGEST_WORDS = 1 << 16
 _GROUPS = 1 << 16
-_LEAST_OUTPUTS = 256
+_BATCH_OUTPUTS = 256
 _MASK_64 = (1 << 64) - 1
 
 
 @cache
-def _declarations() -> Any:
+def declarations() -> Any:
+    """The one FFI of all libraries: their structures are the same."""
     ffi = FFI()
     ffi.cdef(part("declarations.h"))
     return ffi
@@ -43,7 +46,7 @@ class NativeEngine:
     """
 
     def __init__(self, compiled: Compiled, library: Path, state: State, groups: NativeGroups) -> None:
-        self.ffi = ffi = _declarations()
+        self.ffi = ffi = declarations()
         self.lib = lib = ffi.dlopen(str(library))
         self._digest_layouts = compiled.digests
         self._state = state
@@ -63,8 +66,8 @@ class NativeEngine:
         for number, (name, layout) in enumerate(compiled.tables.items()):
             state.tables[name].attach(_Mirror(self, ffi.addressof(self._tables, number), layout))
         self._heads_size = int(lib.pf_head_bytes())
-        self._capacity = 0
-        self.ensure_outputs(_LEAST_OUTPUTS)
+        self.most_copies = 0
+        self.ensure_outputs(1)
         self.groups = ffi.new("struct pf_group *[]", _GROUPS)
         self.state.groups = self.groups
         groups.bind(self)
@@ -77,11 +80,12 @@ class NativeEngine:
         return views, pointers
 
     def ensure_outputs(self, count: int) -> None:
-        """Make room for so many copies of a packet."""
-        if count <= self._capacity:
+        """Make room for so many copies of a packet, and for a batch of packets without."""
+        if count <= self.most_copies:
             return
         ffi = self.ffi
-        self._capacity = count
+        self.most_copies = count
+        count += _BATCH_OUTPUTS
         self._list, self._heads = ffi.new("struct pf_output[]", count), ffi.new("uint8_t[]", count * self._heads_size)
         self.outputs = ffi.new("struct pf_outputs *")
         self.outputs.outputs, self.outputs.heads, self.outputs.capacity = self._list, self._heads, count
@@ -158,16 +162,25 @@ class _Mirror:
         self._table = table
         self._layout = layout
         table.key_at, table.key_words = layout.param_words, layout.key_words
+        widths = (*layout.field_widths, *(width for params in layout.param_widths.values() for width in params))
+        self._is_narrow = all(words_of(width) == 1 for width in widths)
+        self._no_key = [0] * layout.key_words
+        words = layout.param_words + layout.key_words
+        # packets, octets, last_hit_ns, code, rank, words
+        self._pack = struct.Struct(f"=4Qq{words}Q").pack
+        self._type, self._room = self._ffi.typeof("struct pf_entry *"), {"words": words}
 
     def insert(self, entry: Entry, criteria: Sequence[Criterion], rank: int) -> None:
         """Add an entry."""
         layout = self._layout
         words: list[int] = []
-        for (mask, low, high), width in zip(criteria, layout.field_widths, strict=True):
-            for value in (low,) if layout.is_hashed else (mask, low, high):
-                words += to_words(value, width)
-        cell = self._cell(entry, words)
-        cell.rank = rank
+        if layout.is_hashed and self._is_narrow:
+            words = [low for _, low, _ in criteria]
+        else:
+            for (mask, low, high), width in zip(criteria, layout.field_widths, strict=True):
+                for value in (low,) if layout.is_hashed else (mask, low, high):
+                    words += to_words(value, width)
+        cell = self._cell(entry, words, rank)
         if layout.is_hashed:
             failed = self._lib.pf_insert(self._state, self._table, cell)
         else:
@@ -192,14 +205,19 @@ class _Mirror:
 
     def set_default(self, entry: Entry) -> None:
         """There is another default entry."""
-        entry.hits = self._table.default_entry = self._cell(entry, [])
+        entry.hits = self._table.default_entry = self._cell(entry, self._no_key, 0)
 
-    def _cell(self, entry: Entry, key: Sequence[int]) -> Any:
-        words = self._params(entry)
-        words += [0] * (self._layout.param_words - len(words)) + list(key)
-        hits = {"packets": entry.packets, "octets": entry.octets, "last_hit_ns": entry.last_hit_ns}
-        return self._ffi.new("struct pf_entry *", {**hits, "code": entry.code, "words": words})
+    def _cell(self, entry: Entry, key: Sequence[int], rank: int) -> Any:
+        params = self._params(entry)
+        padding = (0,) * (self._layout.param_words - len(params))
+        cell = self._ffi.new(self._type, self._room)
+        hits = entry.hits
+        packed = self._pack(hits.packets, hits.octets, hits.last_hit_ns, entry.code, rank, *params, *padding, *key)
+        self._ffi.memmove(cell, packed, len(packed))
+        return cell
 
-    def _params(self, entry: Entry) -> list[int]:
+    def _params(self, entry: Entry) -> Sequence[int]:
+        if self._is_narrow:
+            return entry.params
         widths = self._layout.param_widths[entry.action]
         return [word for value, width in zip(entry.params, widths, strict=True) for word in to_words(value, width)]

@@ -181,8 +181,11 @@ async def test_tcp_passes_whole_super_packets_with_deferred_checksums(rig: Rig, 
 async def test_everything_is_counted_in_both_directions(rig: Rig, ports: Ports) -> None:
     await transfer(rig, to=0)
     await transfer(rig, to=1)
-    for counters in ports.counters.values():
-        assert counters.rx_packets == counters.tx_packets > 0
+    near, far = ports.counters.values()
+    # How many segments and acknowledgements go each way is TCP's choice: what comes in at one port leaves at the other.
+    assert near.rx_packets == far.tx_packets > 0
+    assert far.rx_packets == near.tx_packets > 0
+    for counters in (near, far):
         assert counters.rx_octets > 14 * counters.rx_packets
 
 

@@ -54,8 +54,11 @@ class VirtualArray:
         *,
         receive: Callable[[int, memoryview, bytes], None],
         after_batch: Callable[[], None],
+        batches: object,
+        forward: object,
     ) -> VirtualArray:
-        """Takes the place of the class `Ports`."""
+        """Takes the place of the class `Ports`; frames go in one by one, never in batches."""
+        del batches, forward
         self._receive, self._after_batch = receive, after_batch
         return self
 
