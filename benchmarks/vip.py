@@ -11,6 +11,7 @@ from benchmarks.p4runtime import Device
 from benchmarks.targets import Target, running
 from controller.addresses import vip_mac
 from controller.buckets import adopt
+from controller.desired import NO_PACKET_INS
 from controller.entries import UNTAGGED, Entry, Key, Kind
 from pentaflow.hash import HashKeyKind
 
@@ -52,7 +53,7 @@ def scheduler_entries() -> dict[Key, Entry]:
         **{Key(Kind.SLOT, (slot,)): Entry((_NODE_ID, NODE_MAC, NODE_PORT)) for slot in sorted(slots)},
         **buckets,
         Key(Kind.VSERVER, (int(VIP), _TCP, SERVICE)): Entry(
-            (_VSERVER_ID, BUCKETS - 1, HashKeyKind.SRC_PORT, _HASH_KEY)
+            (_VSERVER_ID, BUCKETS - 1, HashKeyKind.SRC_PORT, _HASH_KEY, NO_PACKET_INS)
         ),
         Key(Kind.ADMIT, (UNTAGGED, vip_mac(VIP))): Entry(),
         **{Key(Kind.SMAC, (UNTAGGED, mac, port)): Entry() for mac, port in stations.items()},

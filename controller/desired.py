@@ -12,7 +12,7 @@ _IP_PROTOCOLS = {"tcp": 6}
 # Learning is not urgent, but a flood of digests would be: lists of up to 100 stations, held back for up to 10 ms.
 _DIGEST = Entry((10_000_000, 100, 1_000_000_000))
 # Every bucket is assigned before the vserver is written, so the switch need not ask for any.
-_NO_PACKET_INS = 0
+NO_PACKET_INS = 0
 
 
 def vserver_key(vserver: Vserver) -> Key:
@@ -40,6 +40,6 @@ def fixed_entries(configuration: Configuration, switch: Switch, hash_keys: Mappi
         entries[Key(Kind.ARP, (UNTAGGED, int(vserver.vip)))] = Entry((mac,))
         entries[Key(Kind.ADMIT, (UNTAGGED, mac))] = Entry()
         entries[vserver_key(vserver)] = Entry(
-            (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], _NO_PACKET_INS)
+            (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], NO_PACKET_INS)
         )
     return entries
