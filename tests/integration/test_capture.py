@@ -18,7 +18,8 @@ from scapy.utils import RawPcapReader
 
 from pentaflow.errors import ConfigurationError, HostError
 from softswitch.capture import Capture
-from support.targets import Cable, free_port, laid_cable
+from support.ports import free_port
+from support.targets import Cable, laid_cable
 
 pytestmark = pytest.mark.root
 

@@ -25,13 +25,13 @@ from pentaflow.config import Configuration, HostPort
 from pentaflow.errors import ConfigurationError, HostError
 from softswitch import switch as softswitch
 from support.configurations import small_document
+from support.ports import free_port
 from support.virtual_array import (
     CODEC,
     WAIT_S,
     Behaviour,
     VirtualArray,
     eventually,
-    free_port,
     read_back,
     running_controller,
     running_switch,

@@ -11,7 +11,7 @@ import pytest
 from controller.health import Outcome
 from controller.status import MAX_STATUS_BYTES, StatusPoller
 from pentaflow.config import HostPort, Node
-from support.virtual_array import free_port
+from support.ports import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 

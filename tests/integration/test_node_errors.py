@@ -13,7 +13,7 @@ import pytest
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, HostError, PentaflowError
 from support.certificates import make_certificate
-from support.nginx import free_port
+from support.ports import free_port
 from support.tlsnode import node_document
 from tlsnodes.node import run_node
 

@@ -15,7 +15,8 @@ from softswitch import switch as softswitch
 from support.certificates import Authority, Certificate
 from support.configurations import small_document
 from support.p4rt import WAIT_S, Target, running_softswitch
-from support.virtual_array import VirtualArray, background, eventually, free_port, running_controller
+from support.ports import free_port
+from support.virtual_array import VirtualArray, background, eventually, running_controller
 
 CA = Authority("the CA")
 OTHER_CA = Authority("another CA")

@@ -12,7 +12,8 @@ import pytest
 
 from pentaflow.errors import HostError
 from softswitch.switch import SwitchOptions, run_switch
-from support.p4rt import DEVICE_ID, PROGRAM, WAIT_S, free_port, running_softswitch
+from support.p4rt import DEVICE_ID, PROGRAM, WAIT_S, running_softswitch
+from support.ports import free_port
 
 
 async def test_a_grpc_port_in_use_is_an_error_with_its_place() -> None:

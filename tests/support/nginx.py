@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from support.ports import free_port
+
 _FIELDS = (
     "cookie",
     "host",
@@ -150,10 +152,3 @@ class Nginx:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pentaflow.credentials import Credentials
 from softswitch.p4runtime.bytestrings import encode_bits
 from softswitch.p4runtime.status import Code
 from softswitch.switch import Switch, SwitchOptions
+from support.ports import free_port
 
 PROGRAM = Path(__file__).parents[1] / "conformance/p4"
 IS_BMV2 = os.environ.get("SWITCH") == "bmv2"
@@ -57,13 +57,6 @@ class Target:
 
     address: str
     switch: Switch | None
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast(int, probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -24,6 +24,7 @@ import grpc
 import pytest
 
 from support.control import ControlClient, Entity
+from support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 SWITCH = os.environ.get("SWITCH", "softswitch")
@@ -189,14 +190,6 @@ class Target:
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def command_of(switch: str, address: str, interfaces: Mapping[int, str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support.certificates import make_certificate
-from support.nginx import free_port
+from support.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 SECRET = bytes(range(32))

@@ -6,7 +6,6 @@ The wire is the only thing that is not real: `VirtualPorts` stands in for `softs
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
@@ -95,12 +94,6 @@ class VirtualArray:
 
     def close(self) -> None:
         """The switch ends."""
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @asynccontextmanager
