@@ -145,8 +145,8 @@ class Failover:
 class NodeFailure:
     """What the failure of a node cost.
 
-    Times are from the kill: `detection_ms` to the controller's decision, `recovery_ms` to the first answer to a client
-    in one of the node's buckets, `last_failure_ms` to the end of the last request that failed. `requests` and
+    Times are from the kill: `detection_ms` to the controller's decision, `recovery_ms` to another node's first answer
+    to a client in one of its buckets, `last_failure_ms` to the end of the last request that failed. `requests` and
     `failed_requests` count from the kill to the end of the load.
     """
 
@@ -185,7 +185,9 @@ def judge_failure(
     failures = [s.finished_ns for s in after if not s.request.ok]
     last_failure_ns = max(failures, default=killed_ns)
     served = Counter(s.request.node for s in after if s.finished_ns > last_failure_ns)
-    moved = [s.finished_ns for s in after if s.request.ok and bucket_map.maybe_node_of(s.request) == failover.node]
+    # What the node itself answered was under way when it was killed.
+    answered = [s for s in after if s.request.ok and s.request.node != failover.node]
+    moved = [s.finished_ns for s in answered if bucket_map.maybe_node_of(s.request) == failover.node]
     problems = [
         f"before the kill {said}" if (said := first_failure(before)) else "",
         "" if moved else f"no client in a bucket of {failover.node} was answered after the kill",

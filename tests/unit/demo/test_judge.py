@@ -126,6 +126,12 @@ def test_a_failover_without_a_failed_request() -> None:
     assert (result.recovery_ms, result.last_failure_ms) == (100.0, 0.0)
 
 
+def test_an_answer_of_the_killed_node_itself_is_no_recovery() -> None:
+    samples = load((900, "n2"), (1003, "n2"), (1100, None), (1500, "n1"), (1600, "n3"))
+    result = judge_failure(samples, 1000 * MS, FAILOVER, MAP, expected_writes=16, survivors=2)
+    assert (result.problems, result.recovery_ms) == ((), 500.0)
+
+
 def test_what_does_not_hold_of_a_failover_is_said() -> None:
     samples = load((900, None), (1100, None), (1200, "n2"), bucket_of="n1")
     result = judge_failure(samples, 1000 * MS, FAILOVER, MAP, expected_writes=4, survivors=2)
