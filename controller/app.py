@@ -15,7 +15,8 @@ import structlog
 import uvicorn
 
 from controller.api import create_api
-from controller.core import Changes, Core
+from controller.changes import Changes
+from controller.core import Core
 from controller.events import Event, EventLog
 from controller.health import Check, CheckKind, Outcome
 from controller.p4info import check_capacity, check_p4info, station_capacity

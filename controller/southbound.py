@@ -22,8 +22,9 @@ from finsy import SwitchOptions as ConnectionOptions
 from finsy.grpcutil import GRPCStatusCode
 from finsy.proto import p4r, p4r_grpc
 
+from controller.changes import Changes
 from controller.codec import Codec
-from controller.core import Changes, Core
+from controller.core import Core
 from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
 from controller.p4info import check_p4info

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from controller.core import Changes, Core
+from controller.changes import Changes
+from controller.core import Core
 from controller.diff import Operation, diff
 from controller.entries import Entry, Key, Kind
 from controller.events import Event, EventKind, EventLog

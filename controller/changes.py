@@ -1,0 +1,34 @@
+"""What decisions of the core mean for switches: keys whose entries may have to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controller.buckets import Move, SlotMove
+from controller.entries import Key, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Entries that a switch may have to be told of.
+
+    Attributes:
+        keys: which; those that are as they should be cost nothing.
+        switch: the only switch concerned; None: all.
+        urgent_for: name of the node whose failure this mends; such changes overtake all others.
+        cause_event_id: id of the event that says so.
+    """
+
+    keys: tuple[Key, ...]
+    switch: str | None = None
+    urgent_for: str = ""
+    cause_event_id: int = 0
+
+
+def keys_of(moves: Iterable[Move]) -> tuple[Key, ...]:
+    """The entries that moves of slots and buckets change."""
+    return tuple(
+        Key(Kind.SLOT, (move.slot,)) if isinstance(move, SlotMove) else Key(Kind.BUCKET, (move.vserver_id, move.bucket))
+        for move in moves
+    )
