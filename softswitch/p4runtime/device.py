@@ -64,47 +64,69 @@ class Device:
         self.arbitration.check_device(request.device_id)
         return self.current()
 
-    def set_config(self, request: _Request) -> None:
+    def check_config(self, request: _Request) -> bool:
+        """The checks of a SetForwardingPipelineConfig before its configuration is looked into.
+
+        Returns:
+            whether `realise` has to make a pipeline of it.
+
+        Raises:
+            RequestError: with the code that the specification names (P4Runtime 1.5, "SetForwardingPipelineConfig RPC").
+        """
+        _refuse_role_id(request.role_id)
+        self.arbitration.check_writer(request.device_id, request.role, election_id(request))
+        match request.action:
+            case _Request.VERIFY | _Request.VERIFY_AND_SAVE | _Request.VERIFY_AND_COMMIT:
+                _require_config(request)
+                return True
+            case _Request.COMMIT:
+                if request.HasField("config"):
+                    raise RequestError(Code.INVALID_ARGUMENT, "COMMIT takes no configuration: it commits the saved one")
+                if self._saved is None:
+                    raise RequestError(Code.NOT_FOUND, "there is no saved configuration to commit")
+                return False
+            case _Request.RECONCILE_AND_COMMIT:
+                _require_config(request)
+                self._check_reconcile(request)
+                return False
+            case other:
+                raise RequestError(Code.INVALID_ARGUMENT, f"action {other} is not one of the specification's")
+
+    def realise(self, request: _Request) -> Forwarding:
+        """The pipeline of a configuration. Touches nothing of the device, and takes long: made for a thread of its own.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT when the switch can't run it.
+        """
+        return Forwarding(request.config, self._engine)
+
+    def set_config(self, request: _Request, realised: Forwarding | None) -> None:
         """Verify, save or commit a configuration (P4Runtime 1.5, "SetForwardingPipelineConfig RPC").
 
         Writes after VERIFY_AND_SAVE go to the saved pipeline, which carries no packets yet: COMMIT puts it in place
         with everything that was written to it.
 
+        Args:
+            request: checked anew, since its client may have lost its rank while the pipeline was made.
+            realised: what `realise` made of it, if `check_config` asked for that.
+
         Raises:
             RequestError: with the code that the specification names; nothing was changed.
         """
-        _refuse_role_id(request.role_id)
-        self.arbitration.check_writer(request.device_id, request.role, election_id(request))
+        self.check_config(request)
         match request.action:
-            case _Request.VERIFY:
-                self._realise(request)
             case _Request.VERIFY_AND_SAVE:
-                self._saved = self._realise(request)
+                self._saved = realised
             case _Request.VERIFY_AND_COMMIT:
-                self.active = self._realise(request)
-                self._saved = None
+                self.active, self._saved = realised, None
             case _Request.COMMIT:
-                self._commit(request)
+                self.active, self._saved = self._saved, None
             case _Request.RECONCILE_AND_COMMIT:
-                self._reconcile(request)
-            case other:
-                raise RequestError(Code.INVALID_ARGUMENT, f"action {other} is not one of the specification's")
+                assert self.active is not None
+                self.active.config = request.config
+                self._saved = None
 
-    def _realise(self, request: _Request) -> Forwarding:
-        if not request.HasField("config"):
-            raise RequestError(Code.INVALID_ARGUMENT, "the request has no configuration")
-        return Forwarding(request.config, self._engine)
-
-    def _commit(self, request: _Request) -> None:
-        if request.HasField("config"):
-            raise RequestError(Code.INVALID_ARGUMENT, "COMMIT takes no configuration: it commits the saved one")
-        if self._saved is None:
-            raise RequestError(Code.NOT_FOUND, "there is no saved configuration to commit")
-        self.active, self._saved = self._saved, None
-
-    def _reconcile(self, request: _Request) -> None:
-        if not request.HasField("config"):
-            raise RequestError(Code.INVALID_ARGUMENT, "RECONCILE_AND_COMMIT needs a configuration")
+    def _check_reconcile(self, request: _Request) -> None:
         if (
             self.active is None
             or self.active.config.p4_device_config != request.config.p4_device_config
@@ -113,8 +135,6 @@ class Device:
             raise RequestError(
                 Code.UNIMPLEMENTED, "RECONCILE_AND_COMMIT is supported for the configuration that is active only"
             )
-        self.active.config = request.config
-        self._saved = None
 
     def get_config(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
         """The configuration that reads and writes refer to, as far as it is asked for; unset when there is none."""
@@ -131,6 +151,11 @@ class Device:
             elif current.config.HasField(field):
                 getattr(response.config, field).CopyFrom(getattr(current.config, field))
         return response
+
+
+def _require_config(request: _Request) -> None:
+    if not request.HasField("config"):
+        raise RequestError(Code.INVALID_ARGUMENT, "the request has no configuration")
 
 
 def _refuse_role_id(role_id: int) -> None:

@@ -2,6 +2,7 @@
 
 All of it runs on one event loop. A lock keeps a batch of updates whole towards reads, other writes, configurations and
 changes of the primary, while packets go on between its chunks (P4Runtime 1.5, "Write RPC: Batching and Ordering").
+Pipelines are made in a thread, one at a time, and put in place on the loop.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class P4RuntimeService:
         self._device = device
         self._inject = inject
         self._lock = asyncio.Lock()
+        self._configuring = asyncio.Lock()
         self._numbers = count(1)
         self._streams: dict[int, _Stream] = {}
 
@@ -289,10 +291,14 @@ class P4RuntimeService:
     async def _set_config(
         self, request: p4r.SetForwardingPipelineConfigRequest, context: Context
     ) -> p4r.SetForwardingPipelineConfigResponse:
-        """Verify, save or commit a configuration."""
-        async with self._lock:
+        """Verify, save or commit a configuration; everything else goes on while its pipeline is made."""
+        async with self._configuring:
             try:
-                self._device.set_config(request)
+                async with self._lock:
+                    needs_pipeline = self._device.check_config(request)
+                realised = await asyncio.to_thread(self._device.realise, request) if needs_pipeline else None
+                async with self._lock:
+                    self._device.set_config(request, realised)
             except RequestError as error:
                 await _abort(context, error)
         return p4r.SetForwardingPipelineConfigResponse()

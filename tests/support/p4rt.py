@@ -110,6 +110,7 @@ class Client:
     """One controller: a channel and a stream, both closed at the end of the context."""
 
     def __init__(self, target: Target) -> None:
+        self.target = target
         self._channel = grpc.aio.insecure_channel(
             target.address,
             options=[("grpc.max_metadata_size", 1 << 20), ("grpc.use_local_subchannel_pool", 1)],
