@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pentaflow.p4runtime import p4r
 from softswitch.p4runtime.arbitration import Arbitration
 from softswitch.p4runtime.forwarding import Forwarding
+from softswitch.p4runtime.reconcile import carry_state
 from softswitch.p4runtime.status import Code, RequestError
 from softswitch.pipeline import Engine
 
@@ -87,8 +88,7 @@ class Device:
                 return False
             case _Request.RECONCILE_AND_COMMIT:
                 _require_config(request)
-                self._check_reconcile(request)
-                return False
+                return not self._runs_program_of(request)
             case other:
                 raise RequestError(Code.INVALID_ARGUMENT, f"action {other} is not one of the specification's")
 
@@ -122,19 +122,31 @@ class Device:
             case _Request.COMMIT:
                 self.active, self._saved = self._saved, None
             case _Request.RECONCILE_AND_COMMIT:
-                assert self.active is not None
-                self.active.config = request.config
+                if realised is not None:
+                    self.active = realised
+                elif self.active is not None:
+                    self.active.config = request.config
                 self._saved = None
 
-    def _check_reconcile(self, request: _Request) -> None:
-        if (
-            self.active is None
-            or self.active.config.p4_device_config != request.config.p4_device_config
-            or self.active.config.p4info != request.config.p4info
-        ):
-            raise RequestError(
-                Code.UNIMPLEMENTED, "RECONCILE_AND_COMMIT is supported for the configuration that is active only"
-            )
+    def preserve(self, request: _Request, realised: Forwarding | None, now_ns: int) -> Iterator[None]:
+        """Carry the forwarding state to a pipeline that `set_config` is to commit, when the request asks for that.
+
+        See `carry_state`: packets may go on between the steps, but not between the last one and `set_config`.
+
+        Raises:
+            RequestError: with the code that the specification names; nothing was changed.
+        """
+        self.check_config(request)
+        if request.action == _Request.RECONCILE_AND_COMMIT and realised is not None and self.active is not None:
+            yield from carry_state(self.active, realised, now_ns)
+
+    def _runs_program_of(self, request: _Request) -> bool:
+        """Whether the active configuration is of the same program: what there is goes on then."""
+        return (
+            self.active is not None
+            and self.active.config.p4_device_config == request.config.p4_device_config
+            and self.active.config.p4info == request.config.p4info
+        )
 
     def get_config(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
         """The configuration that reads and writes refer to, as far as it is asked for; unset when there is none."""

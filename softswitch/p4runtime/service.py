@@ -298,6 +298,9 @@ class P4RuntimeService:
                     needs_pipeline = self._device.check_config(request)
                 realised = await asyncio.to_thread(self._device.realise, request) if needs_pipeline else None
                 async with self._lock:
+                    for step, _ in enumerate(self._device.preserve(request, realised, time.monotonic_ns())):
+                        if step % UPDATES_PER_CHUNK == 0:
+                            await asyncio.sleep(0)
                     self._device.set_config(request, realised)
             except RequestError as error:
                 await _abort(context, error)

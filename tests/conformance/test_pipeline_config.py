@@ -143,15 +143,6 @@ async def test_reconcile_keeps_the_state_of_the_same_program(fresh: Client) -> N
     assert len(await fresh.read(entry("exact_one"))) == 1
 
 
-@departs("tries to reconcile any program")
-async def test_reconcile_of_another_program_is_unimplemented(fresh: Client) -> None:
-    await fresh.set_config(SetConfig.VERIFY_AND_COMMIT, config())
-    await fresh.insert(exact_one(1))
-    with refused(Code.UNIMPLEMENTED, "RECONCILE_AND_COMMIT"):
-        await fresh.set_config(SetConfig.RECONCILE_AND_COMMIT, config(p4_device_config=DEVICE_CONFIG + b"\n"))
-    assert len(await fresh.read(entry("exact_one"))) == 1
-
-
 @pytest.mark.parametrize("kind", [SetConfig.VERIFY, SetConfig.VERIFY_AND_SAVE, SetConfig.VERIFY_AND_COMMIT])
 @departs("answers UNKNOWN, or OK")
 async def test_a_missing_config_is_invalid(fresh: Client, kind: SetConfig.Action.ValueType) -> None:

@@ -1,4 +1,4 @@
-"""The conformance program's committed output is what p4c makes of its source."""
+"""The committed output of the conformance programs is what p4c makes of their source."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def program_of(path: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.parametrize("name", ["conformance", "next"])
 @pytest.mark.skipif(shutil.which("p4c-bm2-ss") is None, reason="p4c-bm2-ss is not on PATH")
-def test_the_output_is_fresh(tmp_path: Path) -> None:
-    output, p4info = tmp_path / "conformance.json", tmp_path / "conformance.p4info.txtpb"
+def test_the_output_is_fresh(tmp_path: Path, name: str) -> None:
+    output, p4info = tmp_path / f"{name}.json", tmp_path / f"{name}.p4info.txtpb"
     command = ["p4c-bm2-ss", "--std", "p4-16", "--Werror", "-o", str(output), "--p4runtime-files", str(p4info)]
-    subprocess.run([*command, "conformance.p4"], cwd=PROGRAM, check=True)
+    subprocess.run([*command, f"{name}.p4"], cwd=PROGRAM, check=True)
     assert program_of(output) == program_of(PROGRAM / output.name)
     assert p4info.read_text() == (PROGRAM / p4info.name).read_text()

@@ -102,7 +102,8 @@ async def running_bmv2(ports: Mapping[int, str]) -> AsyncIterator[Target]:
                 await channel.channel_ready()
         yield Target(address=address, switch=None)
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
 
 

@@ -6,6 +6,19 @@
 #include <core.p4>
 #include <v1model.p4>
 
+#ifndef NEXT
+#define EXACT_SIZE 1024
+#define EXACT_TWO_KEY hdr.ipv6.dst
+#define EXACT_TWO_DEFAULT 7
+#define LONGEST_SIZE 64
+#define TERNARY ternary_two
+#define FIXED_IPV4 4
+#define MIXED_DEFAULT default_action
+#define TWO_PARAMETERS bit<9> port, bit<16> value
+#define SEEN_CELLS 8
+#define LAST_TYPE_CELLS 4
+#endif
+
 const bit<9> CPU_PORT = 510;
 
 enum bit<8> Act {
@@ -93,13 +106,13 @@ control NoVerify(inout headers hdr, inout metadata meta) { apply { } }
 
 control ConformanceIngress(inout headers hdr, inout metadata meta, inout standard_metadata_t standard) {
     direct_counter(CounterType.packets_and_bytes) exact_hits;
-    counter(8, CounterType.packets_and_bytes) seen;
-    register<bit<32>>(4) last_type;
+    counter(SEEN_CELLS, CounterType.packets_and_bytes) seen;
+    register<bit<32>>(LAST_TYPE_CELLS) last_type;
 
     action drop() { mark_to_drop(standard); }
     action forward(bit<9> port) { standard.egress_spec = port; }
     action reason(bit<16> value) { meta.reason = value; }
-    action two(bit<9> port, bit<16> value) { standard.egress_spec = port; meta.reason = value; }
+    action two(TWO_PARAMETERS) { standard.egress_spec = port; meta.reason = value; }
 
     table exact_one {
         key = { hdr.ethernet.dst: exact; }
@@ -107,21 +120,21 @@ control ConformanceIngress(inout headers hdr, inout metadata meta, inout standar
         const default_action = NoAction();
         counters = exact_hits;
         support_timeout = true;
-        size = 1024;
+        size = EXACT_SIZE;
     }
     table exact_two {
-        key = { hdr.ethernet.isValid(): exact; hdr.ipv6.dst: exact; }
+        key = { hdr.ethernet.isValid(): exact; EXACT_TWO_KEY: exact; }
         actions = { forward; @tableonly drop; @defaultonly reason; }
-        default_action = reason(7);
+        default_action = reason(EXACT_TWO_DEFAULT);
         size = 4;
     }
     table longest {
         key = { hdr.ipv6.dst: lpm; }
         actions = { forward; reason; NoAction; }
         default_action = NoAction();
-        size = 64;
+        size = LONGEST_SIZE;
     }
-    table ternary_two {
+    table TERNARY {
         key = { hdr.ethernet.type: ternary; hdr.ethernet.src: ternary; }
         actions = { forward; reason; NoAction; }
         default_action = NoAction();
@@ -130,14 +143,14 @@ control ConformanceIngress(inout headers hdr, inout metadata meta, inout standar
     table mixed {
         key = { hdr.ethernet.type: range; standard.ingress_port: optional; hdr.ethernet.isValid(): exact; }
         actions = { forward; reason; NoAction; }
-        default_action = NoAction();
+        MIXED_DEFAULT = NoAction();
         size = 64;
     }
     table fixed {
         key = { hdr.ethernet.type: exact; }
         actions = { reason; NoAction; }
         const entries = {
-            0x0800: reason(4);
+            0x0800: reason(FIXED_IPV4);
             0x86dd: reason(6);
         }
         default_action = NoAction();
@@ -165,7 +178,7 @@ control ConformanceIngress(inout headers hdr, inout metadata meta, inout standar
                 keyless.apply();
                 fixed.apply();
                 mixed.apply();
-                ternary_two.apply();
+                TERNARY.apply();
                 longest.apply();
                 exact_two.apply();
                 exact_one.apply();
