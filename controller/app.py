@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -24,11 +21,10 @@ from controller.pipeline import load_pipeline
 from controller.prober import Observation
 from controller.southbound import SwitchSession
 from controller.status import StatusPoller
-from pentaflow.config import Configuration, HostPort
-from pentaflow.errors import HostError
+from pentaflow.config import Configuration
+from pentaflow.serving import HttpServer, listen
 
 TIDY_BUCKETS = 1000
-_BACKLOG = 128
 
 log = structlog.get_logger(__name__)
 
@@ -110,9 +106,10 @@ async def run_controller(configuration: Configuration, *, started: Callable[[], 
     """
     _log_through_structlog(logging.getLogger("finsy"))
     array = Array(configuration)
-    listener = _listen(configuration.controller.rest)
+    rest = configuration.controller.rest
+    listener = listen(rest.host, rest.port, f"controller.rest {rest}")
     with listener:
-        server = _Server(
+        server = HttpServer(
             uvicorn.Config(
                 create_api(array.core, array.sessions, array.poller), log_config=None, access_log=False, lifespan="off"
             )
@@ -126,21 +123,6 @@ async def run_controller(configuration: Configuration, *, started: Callable[[], 
             finally:
                 server.should_exit = True
                 await serving
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the command line, which cancels `run_controller`."""
-        yield
-
-
-def _listen(address: HostPort) -> socket.socket:
-    try:
-        return socket.create_server((address.host, address.port), backlog=_BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise HostError(f"controller.rest {address}", f"cannot listen: {reason}") from None
 
 
 def _log_event(event: Event) -> None:

@@ -82,6 +82,9 @@ def switch(
     engine: Annotated[
         Engine, typer.Option(envvar="PENTAFLOW_ENGINE", help="What runs the pipeline; auto: native if it can be made.")
     ] = Engine.AUTO,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics over HTTP; off by default.")
+    ] = None,
 ) -> None:
     """Run the softswitch: a P4Runtime switch on Linux interfaces."""
     from softswitch.switch import SwitchOptions, run_switch
@@ -98,7 +101,13 @@ def switch(
         if tls.identity is None:
             raise ConfigurationError("--tls-ca", "needs --tls-cert and --tls-key, too")
     options = SwitchOptions(
-        grpc_address=grpc, device_id=device_id, ports=ports, cpu_port=cpu_port, engine=engine, tls=tls
+        grpc_address=grpc,
+        device_id=device_id,
+        ports=ports,
+        cpu_port=cpu_port,
+        engine=engine,
+        tls=tls,
+        metrics=_parse_end_point("--metrics", metrics) if metrics is not None else None,
     )
     _serve(lambda: run_switch(options, captures=captures, capture_octets=pcap_mib << 20))
 
@@ -146,6 +155,13 @@ def _parse_ports(texts: list[str]) -> dict[int, str]:
             raise ConfigurationError("--port", f"interface {interface} is given twice")
         ports[int(number)] = interface
     return ports
+
+
+def _parse_end_point(option: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (host and len(port) <= 5 and port.isdecimal() and int(port) <= 0xFFFF):
+        raise ConfigurationError(option, f"{text!r} is not HOST:PORT")
+    return host, int(port)
 
 
 def _parse_captures(texts: list[str], ports: dict[int, str]) -> dict[int, Path]:

@@ -152,6 +152,10 @@ class Ports:
             drops=own.drops + Counter(dict(zip(Drop, native.drops, strict=True))),
         )
 
+    def interface(self, number: int) -> str:
+        """The name of the port's interface."""
+        return self._ports[number].interface
+
     def is_up(self, number: int) -> bool:
         """Whether the port's interface is there and up."""
         return self._ports[number].socket is not None

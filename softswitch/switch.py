@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 import grpc
+import uvicorn
+from prometheus_client import CollectorRegistry, make_asgi_app
 
 from pentaflow.credentials import Credentials
 from pentaflow.errors import HostError
+from pentaflow.serving import HttpServer, listen
 from softswitch.c_backend.batches import Batches
 from softswitch.capture import Capture
+from softswitch.metrics import SwitchCollector
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.forwarding import Forwarding
@@ -40,6 +45,7 @@ class SwitchOptions:
         tls: encrypts the P4Runtime server; with a `ca` only clients with a certificate signed by it are let in. None:
             no encryption.
         engine: what runs the pipeline.
+        metrics: host and TCP port where Prometheus may ask for metrics; None: nowhere.
     """
 
     grpc_address: str = "127.0.0.1:9559"
@@ -48,6 +54,7 @@ class SwitchOptions:
     cpu_port: int | None = 510
     tls: Credentials | None = None
     engine: Engine = Engine.AUTO
+    metrics: tuple[str, int] | None = None
 
 
 class SwitchDrop(Enum):
@@ -64,6 +71,7 @@ class Switch:
 
     Attributes:
         grpc_port: the TCP port that the server listens on.
+        metrics_port: the one of the metrics, None when they are not served.
         ports: the interfaces.
     """
 
@@ -88,8 +96,14 @@ class Switch:
             batches=self._batches,
             forward=self._forward,
         )
+        self._metrics_listener: socket.socket | None = None
+        self.metrics_port: int | None = None
         try:
             self.grpc_port = self._listen()
+            if options.metrics is not None:
+                host, port = options.metrics
+                self._metrics_listener = listen(host, port, f"--metrics {host}:{port}")
+                self.metrics_port = self._metrics_listener.getsockname()[1]
         except HostError:
             self.ports.close()
             raise
@@ -126,17 +140,51 @@ class Switch:
         """
         try:
             await self._server.start()
-            if started is not None:
-                started()
-            while True:
-                await asyncio.sleep(SWEEP_S)
-                if self._device.active is not None:
-                    self._service.report_idle(self._device.active, time.monotonic_ns())
+            async with self._serving_metrics():
+                if started is not None:
+                    started()
+                while True:
+                    await asyncio.sleep(SWEEP_S)
+                    if self._device.active is not None:
+                        self._service.report_idle(self._device.active, time.monotonic_ns())
         finally:
             self.ports.close()
             if self._digest_timer is not None:
                 self._digest_timer.cancel()
             await self._server.stop(grace=None)
+
+    @asynccontextmanager
+    async def _serving_metrics(self) -> AsyncIterator[None]:
+        """Answer every request with the metrics, on this loop: collecting them takes about a millisecond."""
+        if self._metrics_listener is None:
+            yield
+            return
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(
+            SwitchCollector(
+                device=self._device,
+                service=self._service,
+                ports=self.ports,
+                drops=lambda: {reason: self.drops[reason] for reason in SwitchDrop},
+            )
+        )
+        server = HttpServer(
+            uvicorn.Config(
+                make_asgi_app(registry),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        with self._metrics_listener as listener:
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                yield
+            finally:
+                server.should_exit = True
+                await serving
 
     def _forward(self, port: int) -> int | None:
         """Forward what waits at a port in native code, when that runs the pipeline."""

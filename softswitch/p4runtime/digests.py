@@ -116,6 +116,11 @@ class Digests:
         self._configs: dict[int, p4r.DigestEntry.Config] = {}
         self._streams: dict[int, DigestStream] = {}
 
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped because too many were unacknowledged."""
+        return sum(stream.dropped for stream in self._streams.values())
+
     def write(self, kind: p4r.Update.Type.ValueType, message: p4r.DigestEntry) -> None:
         """Switch a digest on or off, or change its parameters.
 

@@ -42,8 +42,17 @@ _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response")
 
 
+class StreamMessage(Enum):
+    """What a switch tells a controller; the values are P4Runtime's names."""
+
+    PACKET_IN = "packet_in"
+    DIGEST = "digest_list"
+    IDLE = "idle_timeout_notification"
+    ERROR = "stream_error"
+
+
 class StreamDrop(Enum):
-    """Why a message for the controller, or a packet of the controller's, was dropped."""
+    """Why a message for the controller was dropped."""
 
     NO_PRIMARY = "no primary"
     SLOW_CLIENT = "the client does not keep up"
@@ -98,7 +107,8 @@ class P4RuntimeService:
     """
 
     def __init__(self, device: Device, inject: Callable[[bytes], None]) -> None:
-        self.drops: Counter[StreamDrop] = Counter()
+        self.sent: Counter[StreamMessage] = Counter()
+        self.drops: Counter[tuple[StreamMessage, StreamDrop]] = Counter()
         self._device = device
         self._inject = inject
         self._lock = asyncio.Lock()
@@ -112,14 +122,14 @@ class P4RuntimeService:
         """A frame left through the CPU port."""
         message = packet_in_message(frame, forwarding.info.packet_in)
         if message is None:
-            self.drops[StreamDrop.NO_HEADER] += 1
+            self.drops[StreamMessage.PACKET_IN, StreamDrop.NO_HEADER] += 1
         else:
-            self._tell_primaries(p4r.StreamMessageResponse(packet=message))
+            self._tell_primaries(StreamMessage.PACKET_IN, p4r.StreamMessageResponse(packet=message))
 
     def digest_list(self, digest_list: p4r.DigestList) -> None:
         """A digest list is due."""
         digest_list.timestamp = time.time_ns()
-        self._tell_primaries(p4r.StreamMessageResponse(digest=digest_list))
+        self._tell_primaries(StreamMessage.DIGEST, p4r.StreamMessageResponse(digest=digest_list))
 
     def report_idle(self, forwarding: Forwarding, now_ns: int) -> None:
         """Report the entries that have become idle."""
@@ -129,18 +139,20 @@ class P4RuntimeService:
                 table_entry=[forwarding.tables.idle_notice(table, entry) for table, entry in chunk],
                 timestamp=time.time_ns(),
             )
-            self._tell_primaries(p4r.StreamMessageResponse(idle_timeout_notification=notification))
+            self._tell_primaries(StreamMessage.IDLE, p4r.StreamMessageResponse(idle_timeout_notification=notification))
 
-    def _tell_primaries(self, message: p4r.StreamMessageResponse) -> None:
+    def _tell_primaries(self, kind: StreamMessage, message: p4r.StreamMessageResponse) -> None:
         primaries = self._device.arbitration.primaries()
         if not primaries:
-            self.drops[StreamDrop.NO_PRIMARY] += 1
+            self.drops[kind, StreamDrop.NO_PRIMARY] += 1
         for number in primaries:
-            self._offer(self._streams[number], message)
+            self._offer(self._streams[number], kind, message)
 
-    def _offer(self, stream: _Stream, message: p4r.StreamMessageResponse) -> None:
-        if not stream.offer(message):
-            self.drops[StreamDrop.SLOW_CLIENT] += 1
+    def _offer(self, stream: _Stream, kind: StreamMessage, message: p4r.StreamMessageResponse) -> None:
+        if stream.offer(message):
+            self.sent[kind] += 1
+        else:
+            self.drops[kind, StreamDrop.SLOW_CLIENT] += 1
 
     def _notify(self, notices: Iterable[Notice]) -> None:
         primary_changed = False
@@ -221,7 +233,7 @@ class P4RuntimeService:
                 case _:
                     raise RequestError(Code.UNIMPLEMENTED, "architecture-specific messages are not supported")
         except RequestError as error:
-            self._offer(stream, p4r.StreamMessageResponse(error=_stream_error(error, request)))
+            self._offer(stream, StreamMessage.ERROR, p4r.StreamMessageResponse(error=_stream_error(error, request)))
 
     async def _arbitrate(self, number: int, message: p4r.MasterArbitrationUpdate) -> None:
         if message.role.id:

@@ -67,11 +67,14 @@ async def running_target(ports: Mapping[int, str] | None = None) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def running_softswitch(ports: Mapping[int, str], tls: Credentials | None = None) -> AsyncIterator[Target]:
+async def running_softswitch(
+    ports: Mapping[int, str], tls: Credentials | None = None, metrics: tuple[str, int] | None = None
+) -> AsyncIterator[Target]:
     """A softswitch in this event loop."""
-    switch = Switch(
-        SwitchOptions(grpc_address="127.0.0.1:0", device_id=DEVICE_ID, ports=ports, cpu_port=CPU_PORT, tls=tls)
+    options = SwitchOptions(
+        grpc_address="127.0.0.1:0", device_id=DEVICE_ID, ports=ports, cpu_port=CPU_PORT, tls=tls, metrics=metrics
     )
+    switch = Switch(options)
     started = asyncio.Event()
     task = asyncio.create_task(switch.run(started.set))
     try:

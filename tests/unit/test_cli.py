@@ -156,6 +156,11 @@ def test_switch_refuses_credentials_that_it_cannot_use(tmp_path: Path, options: 
     assert_refused(done, sentence)
 
 
+@pytest.mark.parametrize("text", ["9090", ":9090", "localhost:", "localhost:http", "localhost:65536"])
+def test_switch_refuses_metrics_at_no_end_point(text: str) -> None:
+    assert_refused(pentaflow("switch", "--port=1=lo", f"--metrics={text}"), f"--metrics: {text!r} is not HOST:PORT")
+
+
 def test_an_absurdly_long_port_number_is_refused_too() -> None:
     done = pentaflow("switch", f"--port={'9' * 5000}=eth0")
     assert done.returncode == 2
