@@ -17,11 +17,19 @@ class EventKind(StrEnum):
     NODE_UP = "node_up"
     NODE_DOWN = "node_down"
     NODE_UNKNOWN = "node_unknown"
+    NODE_HELD_DOWN = "node_held_down"
     SLOTS_MOVED = "slots_moved"
     BUCKETS_MOVED = "buckets_moved"
     SWITCH_RECONCILED = "switch_reconciled"
     SWITCH_LOST = "switch_lost"
     STATIONS_FULL = "stations_full"
+    NODE_INTENT = "node_intent"
+    FAILOVER_HELD = "failover_held"
+    FAILOVER_RELEASED = "failover_released"
+    VIPS_WITHDRAWN = "vips_withdrawn"
+    VIPS_ANNOUNCED = "vips_announced"
+    ALARM_RAISED = "alarm_raised"
+    ALARM_CLEARED = "alarm_cleared"
 
 
 Detail = str | int | float

@@ -6,6 +6,7 @@ Every model is frozen and refuses unknown keys. `pentaflow.parsing` reads it fro
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -116,6 +117,61 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
+class Damping(Model):
+    """Flap damping [H2]: a node whose penalty (its failures, decaying) reaches `suppress` is held down to `reuse`."""
+
+    suppress: float = Field(default=2.5, gt=0, le=100)
+    reuse: float = Field(default=1.0, gt=0, le=100)
+    half_life_s: Seconds = 30
+    max_hold_s: Seconds = 300
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.reuse >= self.suppress:
+            raise ValueError(f"reuse ({self.reuse:g}) must be less than suppress ({self.suppress:g})")
+        # RFC 2439 section 4.2: a ceiling below the cut-off would switch damping off in silence. Logarithms, since the
+        # ceiling itself may exceed any float.
+        if math.log2(self.suppress / self.reuse) > self.max_hold_s / self.half_life_s:
+            raise ValueError("no penalty reaches suppress: max_hold_s is too short for half_life_s")
+        return self
+
+
+class Guard(Model):
+    """Mass-failure guard [H2]: when more than `share` of the nodes fail within `window_s`, the map is held.
+
+    It is let go when nodes return, when an operator confirms, or after `hold_s` (never by itself if that is null).
+    `share: 1` switches it off.
+    """
+
+    share: float = Field(default=0.5, gt=0, le=1)
+    window_s: Seconds = 2
+    hold_s: Seconds | None = 10
+
+
+class ManagementProtocol(StrEnum):
+    """What is asked of a node's management address."""
+
+    NONE = "none"
+    TCP = "tcp"
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class ManagementCheck(Model):
+    """The check of nodes' management addresses [H1]: http and https read the status document, tcp only connects."""
+
+    protocol: ManagementProtocol = ManagementProtocol.HTTP
+    interval_ms: Integer = Field(default=1000, ge=50, le=60_000)
+    timeout_ms: Integer = Field(default=1000, ge=10, le=60_000)
+    ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _authority(self) -> Self:
+        if (self.protocol is ManagementProtocol.HTTPS) != (self.ca is not None):
+            raise ValueError("ca goes with protocol https, and https with ca")
+        return self
+
+
 class Health(Model):
     """How nodes are probed [H1]: `fall` failures in a row make one down, `rise` successes up."""
 
@@ -123,6 +179,10 @@ class Health(Model):
     timeout_ms: Integer = Field(default=100, ge=10, le=60_000)
     rise: Integer = Field(default=2, ge=1, le=100)
     fall: Integer = Field(default=3, ge=1, le=100)
+    management: ManagementCheck = ManagementCheck()
+    damping: Damping = Damping()
+    guard: Guard = Guard()
+    vip_withdrawal: bool = True
 
 
 class Controller(Model):
@@ -160,6 +220,14 @@ class Switch(Model):
     mac_ageing_s: Seconds = 300
 
 
+class NodeState(StrEnum):
+    """What the operator intends with a node [B6]: to serve, to get no new connections, to be left alone."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+
+
 class Node(Model):
     """A TLS proxy machine. `id` is its number in the data plane: stable, never given to another node."""
 
@@ -169,6 +237,7 @@ class Node(Model):
     ports: Mapping[Name, Integer] = Field(min_length=1)
     management: Endpoint
     weight: Integer = Field(default=1, ge=0, le=1000)
+    state: NodeState = NodeState.ACTIVE
 
 
 class Tls(Model):

@@ -11,7 +11,17 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import Configuration, Location, MisplacedError, Persistence, Switch, Tls, Vserver, nearest
+from pentaflow.config import (
+    Configuration,
+    Controller,
+    Location,
+    MisplacedError,
+    Persistence,
+    Switch,
+    Tls,
+    Vserver,
+    nearest,
+)
 from pentaflow.errors import ConfigurationError
 
 
@@ -87,9 +97,19 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
         tls = s.tls.model_copy(update={name: base / path for name, path in paths.items()})
         return s.model_copy(update={"tls": tls})
 
-    switches = tuple(switch(s) for s in configuration.switches)
+    def controller(c: Controller) -> Controller:
+        management = c.health.management
+        if management.ca is None:
+            return c
+        management = management.model_copy(update={"ca": base / management.ca})
+        return c.model_copy(update={"health": c.health.model_copy(update={"management": management})})
+
     return configuration.model_copy(
-        update={"switches": switches, "vservers": tuple(vserver(v) for v in configuration.vservers)}
+        update={
+            "controller": controller(configuration.controller),
+            "switches": tuple(switch(s) for s in configuration.switches),
+            "vservers": tuple(vserver(v) for v in configuration.vservers),
+        }
     )
 
 

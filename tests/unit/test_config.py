@@ -232,3 +232,34 @@ def test_mac_addresses_both_ways(text: str) -> None:
 def test_what_is_no_mac_address(text: str) -> None:
     with pytest.raises(ValueError, match="MAC address"):
         parse_mac(text)
+
+
+def test_health_has_a_guard_damping_and_a_management_check() -> None:
+    health = parse_document(small_document()).controller.health
+    assert (health.guard.share, health.guard.hold_s, health.vip_withdrawal) == (0.5, 10, True)
+    assert (health.damping.suppress, health.management.protocol) == (2.5, "http")
+    forever = parse_document(change("controller.health.guard", {"hold_s": None}))
+    assert forever.controller.health.guard.hold_s is None
+
+
+def test_the_authority_of_management_addresses_is_taken_from_the_base_folder() -> None:
+    document = change("controller.health.management", {"protocol": "https", "ca": "nodes.pem"})
+    configuration = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array"))
+    assert configuration.controller.health.management.ca == Path("/srv/array/nodes.pem")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("controller.health.damping", {"reuse": 3}, "reuse (3) must be less than suppress (2.5)"),
+        (
+            "controller.health.damping",
+            {"suppress": 4, "max_hold_s": 50},
+            "no penalty reaches suppress: max_hold_s is too short for half_life_s",
+        ),
+        ("controller.health.management", {"protocol": "https"}, "ca goes with protocol https, and https with ca"),
+        ("nodes.0.state", "drained", "Input should be 'active', 'draining' or 'maintenance'"),
+    ],
+)
+def test_health_and_state_that_cannot_be_are_refused(path: str, value: object, sentence: str) -> None:
+    assert error_of(yaml.safe_dump(change(path, value))).endswith(sentence)
