@@ -25,6 +25,7 @@ from pentaflow.config import Configuration
 from pentaflow.serving import HttpServer, listen
 
 TIDY_BUCKETS = 1000
+TICK_S = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Array:
             events=EventLog(epoch_offset_ns=time.time_ns() - now_ns, listener=_log_event),
             now_ns=now_ns,
         )
-        self.poller = StatusPoller(configuration.nodes, self._report_status)
+        self.poller = StatusPoller(configuration, self._report_management)
         probe_key = secrets.randbits(64)
         self.sessions = [
             SwitchSession(
@@ -72,6 +73,13 @@ class Array:
             for session in self.sessions:
                 group.create_task(session.run())
             group.create_task(self.poller.run())
+            group.create_task(self._tick())
+
+    async def _tick(self) -> None:
+        """What the core does when time has passed, not when something happens."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._dispatch(self.core.tick(TIDY_BUCKETS, time.monotonic_ns()))
 
     def _dispatch(self, changes: Changes | None) -> None:
         if changes:
@@ -89,8 +97,8 @@ class Array:
             self.core.observe(observation.node_id, observation.check, observation.outcome, time.monotonic_ns())
         )
 
-    def _report_status(self, node_id: int, outcome: Outcome) -> None:
-        self._dispatch(self.core.observe(node_id, Check(CheckKind.STATUS), outcome, time.monotonic_ns()))
+    def _report_management(self, node_id: int, outcome: Outcome) -> None:
+        self._dispatch(self.core.observe(node_id, Check(CheckKind.MANAGEMENT), outcome, time.monotonic_ns()))
 
 
 async def run_controller(configuration: Configuration, *, started: Callable[[], None] | None = None) -> None:

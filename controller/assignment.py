@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from controller.buckets import BucketMap, BucketMove, Move, SlotMove, adopt
+from controller.buckets import BucketMap, BucketMove, Move, Reason, SlotMove, adopt
 from controller.entries import Entry, Key, Kind
 from controller.planner import plan_failover, plan_rebalance, plan_tidy
 from pentaflow.config import Configuration, parse_mac
@@ -23,6 +23,7 @@ class Assignment:
         self._sizes = {vserver.id: vserver.buckets for vserver in configuration.vservers}
         self._idle_ns = {vserver.id: int(vserver.idle_timeout_s * _NS_PER_S) for vserver in configuration.vservers}
         self._slots_per_node = configuration.controller.slots_per_node
+        self._revocable: list[SlotMove] = []
 
     def maybe_entry(self, switch: str, key: Key) -> Entry | None:
         """The entry that a `slot` or `bucket` key should have on a switch."""
@@ -77,10 +78,31 @@ class Assignment:
         unknown = {node_id for node_id in self.map.slots.values() if node_id not in self._nodes}
         moves = plan_failover(self.map, unknown.union(down), survivors, self._slots_per_node)
         self.map.apply(moves)
+        self._revocable += moves
         return moves
 
+    def revoke(self) -> tuple[SlotMove, ...]:
+        """Point the slots that failed over since the last `settle` back at where they were [H2]."""
+        first = {move.slot: move.from_node for move in reversed(self._revocable)}
+        moves = tuple(
+            SlotMove(slot=slot, from_node=self.map.slots[slot], to_node=node, reason=Reason.MASS_FAILURE)
+            for slot, node in sorted(first.items())
+            if self.map.slots[slot] != node
+        )
+        self.map.apply(moves)
+        self._revocable.clear()
+        return moves
+
+    def settle(self) -> bool:
+        """What failed over stays where it is: whether there was anything of that kind."""
+        was_open = bool(self._revocable)
+        self._revocable.clear()
+        return was_open
+
     def tidy(self, limit: int) -> tuple[Move, ...]:
-        """The next step of bringing buckets and slots home, at most `limit` buckets."""
+        """The next step of bringing buckets and slots home, at most `limit` buckets; nothing before `settle`."""
+        if self._revocable:
+            return ()
         moves = plan_tidy(self.map, self._slots_per_node, limit)
         self.map.apply(moves)
         return moves

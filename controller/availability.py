@@ -1,10 +1,19 @@
-"""Which nodes can serve: what was observed of each [H1], and what follows from it and from intent [B6]."""
+"""Which nodes can serve: what was observed of each [H1], and what follows from it and from intent [B6].
+
+Every transition of health or intent is an event with its reason.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from controller.alarms import AlarmKey, AlarmKind
+from controller.damping import Penalty
 from controller.events import EventKind, EventLog
+from controller.guard import MassFailureGuard, Verdict
 from controller.health import Check, Health, NodeHealth, Outcome, Transition
-from pentaflow.config import Configuration
+from controller.intents import Intent, IntentChange, Intents, serving_weights, survivors
+from pentaflow.config import Configuration, NodeState
 
 _NS_PER_MS = 1_000_000
 _TRANSITION_EVENTS = {
@@ -15,16 +24,29 @@ _TRANSITION_EVENTS = {
 
 
 class Availability:
-    """The health of all nodes; every transition is an event."""
+    """The health and intent of all nodes, and the guard that looks at all of them together."""
 
-    def __init__(self, configuration: Configuration, events: EventLog, now_ns: int) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        events: EventLog,
+        now_ns: int,
+        *,
+        kept_intents: Mapping[int, Intent] | None = None,
+    ) -> None:
         self._events = events
         self._nodes = {node.id: node for node in configuration.nodes}
-        health = configuration.controller.health
+        self.intents = Intents(configuration.nodes, kept_intents)
+        rule = configuration.controller.health
+        self.guard = MassFailureGuard(rule.guard)
         self.health = {
-            node_id: NodeHealth(node_id=node_id, rise=health.rise, fall=health.fall, since_ns=now_ns)
+            node_id: NodeHealth(
+                node_id=node_id, rise=rule.rise, fall=rule.fall, since_ns=now_ns, penalty=Penalty(rule.damping)
+            )
             for node_id in self._nodes
         }
+
+    # What happens.
 
     def observe(self, node_id: int, check: Check, outcome: Outcome, now_ns: int) -> int:
         """A check of a node has ended: the id of the event if its health changed, else 0."""
@@ -38,44 +60,105 @@ class Availability:
             self._record(transition, now_ns)
         return bool(transitions)
 
+    def clear_penalty(self, node_id: int, now_ns: int) -> int:
+        """An operator forgives a node that it flapped: the id of the event if its health changed, else 0."""
+        transition = self.health[node_id].clear_penalty(now_ns)
+        return self._record(transition, now_ns) if transition else 0
+
+    def set_intent(self, node_id: int, intent: Intent, now_ns: int) -> int:
+        """An operator's intent: the id of the event if it changes something, else 0."""
+        return self._record_intent(self.intents.set(node_id, intent), now_ns)
+
+    def clear_intent(self, node_id: int, now_ns: int) -> int:
+        """Back to the configured state: the id of the event if it changes something, else 0."""
+        return self._record_intent(self.intents.clear(node_id), now_ns)
+
+    def judge(self, now_ns: int) -> Verdict:
+        """Whether failover has to wait; to be asked after every change and from time to time."""
+        return self._record_verdict(self.guard.judge(self._in_service(), self.down(), now_ns), now_ns)
+
+    def confirm(self, now_ns: int) -> Verdict:
+        """An operator says that what failed together is really lost."""
+        return self._record_verdict(self.guard.confirm(), now_ns)
+
     def _record(self, transition: Transition, now_ns: int) -> int:
         details: dict[str, str | float] = {"node": self._nodes[transition.node_id].name, "reason": transition.reason}
+        if transition.is_held:
+            return self._events.add(EventKind.NODE_HELD_DOWN, now_ns, **details).id
         if transition.after is Health.DOWN:
             details["detection_ms"] = (now_ns - transition.failing_since_ns) / _NS_PER_MS
+            if transition.before is not Health.DOWN and transition.node_id in self._in_service():
+                self.guard.fell(transition.node_id, now_ns)
         return self._events.add(_TRANSITION_EVENTS[transition.after], now_ns, **details).id
 
+    def _record_intent(self, change: IntentChange | None, now_ns: int) -> int:
+        if change is None:
+            return 0
+        return self._events.add(
+            EventKind.NODE_INTENT,
+            now_ns,
+            node=self._nodes[change.node_id].name,
+            before=change.before.state,
+            after=change.after.state,
+            who=change.after.who or "configuration",
+            reason=change.after.reason,
+        ).id
+
+    def _record_verdict(self, verdict: Verdict, now_ns: int) -> Verdict:
+        if verdict is Verdict.TRIPPED:
+            self._events.add(EventKind.FAILOVER_HELD, now_ns, reason=self.guard.reason)
+        elif verdict is Verdict.RELEASED:
+            self._events.add(EventKind.FAILOVER_RELEASED, now_ns, reason=self.guard.reason)
+        return verdict
+
+    # What follows.
+
     def down(self) -> set[int]:
-        """Nodes that are seen to be down."""
+        """Nodes that are seen to be down, or held down."""
         return self._in(Health.DOWN)
 
     def unknown(self) -> set[int]:
-        """Nodes that nothing is known of."""
-        return self._in(Health.UNKNOWN)
+        """Nodes that nothing is known of, other than those in maintenance."""
+        states = self.intents.states()
+        return {node_id for node_id in self._in(Health.UNKNOWN) if states[node_id] is not NodeState.MAINTENANCE}
 
     def survivors(self) -> dict[int, int]:
-        """Who takes over: nodes that are up, else those not known to be down, else those kept for maintenance.
+        """Who takes over from nodes that are down: node id → weight above 0 (`controller.intents.survivors`)."""
+        answering = {node_id for node_id, health in self.health.items() if health.is_answering}
+        return survivors(self._nodes, self.intents.states(), self._states(), answering)
 
-        Returns:
-            node id → weight above 0.
-        """
-        for state, in_service in ((Health.UP, True), (Health.UNKNOWN, True), (Health.UP, False)):
-            found = {
-                node_id: self._nodes[node_id].weight or 1
-                for node_id in self._in(state)
-                if bool(self._nodes[node_id].weight) is in_service
-            }
-            if found:
-                return found
-        return {}
+    def may_serve(self) -> set[int]:
+        """Nodes that clients may get an answer from."""
+        return self.unknown().union(self.survivors())
 
     def serving_weights(self) -> dict[int, int]:
-        """Node id → weight, 0 included, of the nodes that are up."""
-        return {node_id: self._nodes[node_id].weight for node_id in self._in(Health.UP)}
+        """Node id → weight, 0 included, of the nodes that are not known to be down (`controller.intents`)."""
+        return serving_weights(self._nodes, self.intents.states(), self._states())
 
     def initial_weights(self) -> dict[int, int]:
         """Node id → weight of the nodes that a fresh map is spread over: all that are not known to be down."""
-        weights = {node_id: node.weight for node_id, node in self._nodes.items()}
-        return {node_id: weights[node_id] for node_id in weights.keys() - self.down()} or weights
+        weights = self.serving_weights()
+        return weights if any(weights.values()) else {node_id: node.weight for node_id, node in self._nodes.items()}
+
+    def alarm_reasons(self) -> dict[AlarmKey, str]:
+        """What is wrong with nodes now; those in maintenance may be as they like."""
+        reasons = {}
+        if self.guard.is_holding:
+            reasons[AlarmKey(AlarmKind.MASS_FAILURE)] = f"{self.guard.reason}: the map is held"
+        states = self.intents.states()
+        for node_id in sorted(self.down()):
+            health = self.health[node_id]
+            kind = AlarmKind.NODE_HELD_DOWN if health.is_answering else AlarmKind.NODE_DOWN
+            if states[node_id] is not NodeState.MAINTENANCE:
+                reasons[AlarmKey(kind, self._nodes[node_id].name)] = health.reason
+        return reasons
+
+    def _in_service(self) -> set[int]:
+        states = self.intents.states()
+        return {n for n, node in self._nodes.items() if states[n] is NodeState.ACTIVE and node.weight > 0}
+
+    def _states(self) -> dict[int, Health]:
+        return {node_id: health.state for node_id, health in self.health.items()}
 
     def _in(self, state: Health) -> set[int]:
         return {node_id for node_id, health in self.health.items() if health.state is state}

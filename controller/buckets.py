@@ -20,6 +20,7 @@ class Reason(StrEnum):
     """Why something in the map changes."""
 
     NODE_DOWN = "node_down"
+    MASS_FAILURE = "mass_failure"
     NORMALISE = "normalise"
     HOME = "home"
     REBALANCE = "rebalance"

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from controller.addresses import probe_mac, vip_mac
+from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
+from controller.announcement import announced_vips
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.buckets import BucketMap, SlotMove
@@ -21,7 +23,9 @@ from controller.desired import fixed_entries, vserver_key
 from controller.diff import batches, diff
 from controller.entries import Entry, Key, Kind
 from controller.events import EventKind, EventLog
+from controller.guard import Verdict
 from controller.health import Check, NodeHealth, Outcome
+from controller.intents import Intent
 from controller.stations import StationTable
 from pentaflow.config import Configuration
 
@@ -66,6 +70,10 @@ class Core:
         }
         self._random_hash_keys = random_hash_keys
         self._fixed: dict[str, dict[Key, Entry]] = {}
+        self._hash_keys: dict[int, int] = {}
+        self._announced = frozenset(vserver.vip for vserver in configuration.vservers)
+        self._lost: dict[str, str] = {}
+        self._alarms = Alarms(events)
         self._stations_adopted: set[str] = set()
 
     @property
@@ -120,12 +128,15 @@ class Core:
         """A switch has everything that it should have."""
         duration_ms = (now_ns - started_ns) / _NS_PER_MS
         self.events.add(EventKind.SWITCH_RECONCILED, now_ns, switch=switch, updates=updates, duration_ms=duration_ms)
+        self._lost.pop(switch, None)
+        self._raise_alarms(now_ns)
 
     def lost(self, switch: str, reason: str, now_ns: int) -> Changes | None:
         """A switch cannot be reached: it goes on forwarding, but probes through it say nothing any more."""
         self.events.add(EventKind.SWITCH_LOST, now_ns, switch=switch, reason=reason)
-        moves = self._fail_over() if self.availability.forget(switch, now_ns) else ()
-        return Changes(keys=keys_of(moves)) if moves else None
+        self._lost[switch] = reason
+        self.availability.forget(switch, now_ns)
+        return self._follow(now_ns)
 
     def applied(self, switch: str, changes: Changes, updates: int, decided_ns: int, now_ns: int) -> None:
         """Urgent changes were written and acknowledged."""
@@ -140,30 +151,114 @@ class Core:
         )
 
     def _adopt(self, actual: Mapping[Key, Entry]) -> None:
-        hash_keys = {}
+        hash_keys = self._hash_keys
         for vserver in self.configuration.vservers:
             found = actual.get(vserver_key(vserver))
             if vserver.hash_key:
                 hash_keys[vserver.id] = int(vserver.hash_key.get_secret_value(), 16)
             else:
                 hash_keys[vserver.id] = found.params[3] if found else self._random_hash_keys[vserver.id]
-        for switch in self.configuration.switches:
-            self._fixed[switch.name] = fixed_entries(self.configuration, switch, hash_keys)
+        self._fixed = self._make_fixed()
         self.assignment.adopt(actual, self.availability.initial_weights())
         self._fail_over()
+        self.assignment.settle()
+
+    def _make_fixed(self) -> dict[str, dict[Key, Entry]]:
+        return {
+            switch.name: fixed_entries(self.configuration, switch, self._hash_keys, self._announced)
+            for switch in self.configuration.switches
+        }
 
     # Nodes.
 
     def observe(self, node_id: int, check: Check, outcome: Outcome, now_ns: int) -> Changes | None:
         """A check of a node has ended."""
         event_id = self.availability.observe(node_id, check, outcome, now_ns)
-        moves = self._fail_over() if event_id else ()
-        if not moves:
+        return self._follow(now_ns, urgent_for=self.nodes[node_id].name, cause=event_id) if event_id else None
+
+    def set_intent(self, node_id: int, intent: Intent, now_ns: int) -> Changes | None:
+        """An operator intends something else with a node."""
+        return self._follow(now_ns) if self.availability.set_intent(node_id, intent, now_ns) else None
+
+    def clear_intent(self, node_id: int, now_ns: int) -> Changes | None:
+        """An operator leaves a node to what the configuration says."""
+        return self._follow(now_ns) if self.availability.clear_intent(node_id, now_ns) else None
+
+    def clear_penalty(self, node_id: int, now_ns: int) -> Changes | None:
+        """An operator forgives a node that it flapped."""
+        return self._follow(now_ns) if self.availability.clear_penalty(node_id, now_ns) else None
+
+    def confirm_mass_failure(self, now_ns: int) -> Changes | None:
+        """An operator says that the nodes for which the map is held are really lost."""
+        return self._follow(now_ns, self.availability.confirm(now_ns)) if self.availability.guard.is_holding else None
+
+    def alarms(self) -> list[Alarm]:
+        """What is wrong now, oldest first."""
+        return self._alarms.active()
+
+    def tick(self, limit: int, now_ns: int) -> Changes | None:
+        """Time has passed: what waited for that; `limit` as for `tidy`."""
+        guard = self.availability.guard
+        if guard.is_holding:
+            return (
+                self._follow(now_ns, verdict)
+                if (verdict := self.availability.judge(now_ns)) is Verdict.RELEASED
+                else None
+            )
+        return self.tidy(limit) if guard.is_settled(now_ns) and self.assignment.settle() else None
+
+    def _follow(
+        self, now_ns: int, verdict: Verdict | None = None, *, urgent_for: str = "", cause: int = 0
+    ) -> Changes | None:
+        """What follows from a change of nodes' health or intent, for slots, VIPs and alarms."""
+        match verdict or self.availability.judge(now_ns):
+            case Verdict.TRIPPED:
+                moves = self.assignment.revoke()
+            case Verdict.HOLDING:
+                moves = ()
+            case Verdict.OPEN | Verdict.RELEASED:
+                moves = self._fail_over()
+        keys = keys_of(moves) + self._announce(now_ns)
+        self._raise_alarms(now_ns)
+        if not keys:
             return None
-        return Changes(keys=keys_of(moves), urgent_for=self.nodes[node_id].name, cause_event_id=event_id)
+        return Changes(keys=keys, urgent_for=urgent_for if moves else "", cause_event_id=cause)
 
     def _fail_over(self) -> tuple[SlotMove, ...]:
-        return self.assignment.fail_over(self.availability.down(), self.availability.survivors())
+        survivors = self.availability.survivors()
+        return self.assignment.fail_over(self.availability.down() - survivors.keys(), survivors)
+
+    def _announce(self, now_ns: int) -> tuple[Key, ...]:
+        """Withdraw VIPs that nobody serves and give back those that somebody does [H2]: the entries that change."""
+        before = self._announced
+        self._announced = announced_vips(
+            self.configuration.vservers,
+            self.availability.may_serve(),
+            before=before,
+            withdraws=self.configuration.controller.health.vip_withdrawal,
+            is_held=self.availability.guard.is_holding,
+        )
+        for kind, vips in (
+            (EventKind.VIPS_WITHDRAWN, before - self._announced),
+            (EventKind.VIPS_ANNOUNCED, self._announced - before),
+        ):
+            if vips:
+                self.events.add(kind, now_ns, vips=", ".join(map(str, sorted(vips))))
+        if self._announced == before or not self._fixed:
+            return ()
+        old, self._fixed = self._fixed, self._make_fixed()
+        changed = {key for name, entries in self._fixed.items() for key, _ in entries.items() ^ old[name].items()}
+        return tuple(sorted(changed))
+
+    def _raise_alarms(self, now_ns: int) -> None:
+        reasons = self.availability.alarm_reasons()
+        if self.nodes and not self.availability.may_serve():
+            for vserver in self.configuration.vservers:
+                state = "announced still" if vserver.vip in self._announced else "withdrawn"
+                reasons[AlarmKey(AlarmKind.NO_HEALTHY_NODE, vserver.name)] = f"no node serves {vserver.vip}, {state}"
+        for switch, reason in self._lost.items():
+            reasons[AlarmKey(AlarmKind.SWITCH_LOST, switch)] = reason
+        self._alarms.set(reasons, now_ns)
 
     # Background.
 
@@ -179,6 +274,8 @@ class Core:
         """
         weights = self.availability.serving_weights()
         if len(self.configuration.switches) > 1 or self.availability.unknown() or not any(weights.values()):
+            return None
+        if self.availability.guard.is_holding:
             return None
         moves = self.assignment.rebalance(keys, weights)
         if not moves:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from ipaddress import IPv4Address
 
 from controller.addresses import probe_mac, vip_mac
 from controller.entries import CPU_PORT, DEFAULT_FLOOD_GROUP, UNTAGGED, Entry, Key, Kind
@@ -20,13 +21,16 @@ def vserver_key(vserver: Vserver) -> Key:
     return Key(Kind.VSERVER, (int(vserver.vip), _IP_PROTOCOLS[vserver.protocol], vserver.port))
 
 
-def fixed_entries(configuration: Configuration, switch: Switch, hash_keys: Mapping[int, int]) -> dict[Key, Entry]:
-    """What a switch holds whatever is learnt, up or down.
+def fixed_entries(
+    configuration: Configuration, switch: Switch, hash_keys: Mapping[int, int], announced: Set[IPv4Address]
+) -> dict[Key, Entry]:
+    """What a switch holds whatever is learnt and wherever buckets are.
 
     Args:
         configuration: the whole array.
         switch: the switch in question.
         hash_keys: vserver id → 64-bit key of its bucket hash.
+        announced: the VIPs that this switch answers for.
     """
     own_mac = probe_mac(switch.probe_address)
     entries = {
@@ -36,9 +40,10 @@ def fixed_entries(configuration: Configuration, switch: Switch, hash_keys: Mappi
         Key(Kind.ARP, (UNTAGGED, int(switch.probe_address))): Entry((own_mac,)),
     }
     for vserver in configuration.vservers:
-        mac = vip_mac(vserver.vip)
-        entries[Key(Kind.ARP, (UNTAGGED, int(vserver.vip)))] = Entry((mac,))
-        entries[Key(Kind.ADMIT, (UNTAGGED, mac))] = Entry()
+        if vserver.vip in announced:
+            mac = vip_mac(vserver.vip)
+            entries[Key(Kind.ARP, (UNTAGGED, int(vserver.vip)))] = Entry((mac,))
+            entries[Key(Kind.ADMIT, (UNTAGGED, mac))] = Entry()
         entries[vserver_key(vserver)] = Entry(
             (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], NO_PACKET_INS)
         )

@@ -1,9 +1,14 @@
-"""Polls the management status of nodes (shell): shown to operators, and what finds a process that hangs."""
+"""Checks nodes' management addresses [H1] (shell): the status document is shown to operators, and finds what hangs.
+
+The status document is the node's heartbeat, too: its `uptime_s` must grow from one to the next, or something answers in
+the node's place, such as a cache, or the process has stopped counting.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +17,11 @@ from typing import Any
 import httpx
 
 from controller.health import Outcome
-from pentaflow.config import Node
+from pentaflow.config import Configuration, ManagementProtocol, Node
+from pentaflow.credentials import check_certificates
+from pentaflow.files import read_file
 
-INTERVAL_S = 1.0
-TIMEOUT_S = 1.0
+HEARTBEAT = "uptime_s"
 MAX_STATUS_BYTES = 1 << 20
 
 Report = Callable[[int, Outcome], None]
@@ -30,40 +36,78 @@ class NodeStatus:
 
 
 class StatusPoller:
-    """Asks every node for its status, each once in `INTERVAL_S`."""
+    """Checks every node's management address, each once an interval."""
 
-    def __init__(self, nodes: tuple[Node, ...], report: Report) -> None:
-        """`report` is told the node's id and how its poll went."""
-        self._nodes = nodes
+    def __init__(self, configuration: Configuration, report: Report) -> None:
+        """
+        Args:
+            configuration: the whole array.
+            report: is told the node's id and how its check went.
+
+        Raises:
+            ConfigurationError: the certificate authority cannot be read.
+        """
+        self._nodes = configuration.nodes
+        self._rule = configuration.controller.health.management
+        self._interval_s = self._rule.interval_ms / 1000
+        self._timeout_s = self._rule.timeout_ms / 1000
         self._report = report
         self._statuses: dict[int, NodeStatus] = {}
+        self._tls: ssl.SSLContext | None = None
+        if self._rule.ca:
+            authority = read_file(self._rule.ca, "controller.health.management.ca")
+            check_certificates(authority, "controller.health.management.ca")
+            self._tls = ssl.create_default_context(cadata=authority.decode())
 
     def maybe_status(self, node_id: int) -> NodeStatus | None:
         """The last status that a node has given."""
         return self._statuses.get(node_id)
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Check until cancelled."""
+        if self._rule.protocol is ManagementProtocol.NONE:
+            return
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=len(self._nodes))
         async with (
-            httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, trust_env=False) as client,
+            httpx.AsyncClient(
+                timeout=self._timeout_s, limits=limits, trust_env=False, verify=self._tls or False
+            ) as client,
             asyncio.TaskGroup() as group,
         ):
-            for node in self._nodes:
-                group.create_task(self._poll(client, node))
+            for i, node in enumerate(self._nodes):
+                group.create_task(self._poll(client, node, self._interval_s * i / len(self._nodes)))
 
-    async def _poll(self, client: httpx.AsyncClient, node: Node) -> None:
+    async def _poll(self, client: httpx.AsyncClient, node: Node, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)  # evenly spread over the interval
         while True:
             started_ns = time.monotonic_ns()
             failure = ""
             try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    document = await _fetch(client, f"http://{node.management}/status")
-                self._statuses[node.id] = NodeStatus(document=document, at_ns=time.monotonic_ns())
-            except (httpx.HTTPError, TimeoutError, ValueError) as error:
+                async with asyncio.timeout(self._timeout_s):
+                    if self._rule.protocol is ManagementProtocol.TCP:
+                        await _connect(node)
+                    else:
+                        url = f"{self._rule.protocol}://{node.management}/status"
+                        self._keep(node.id, await _fetch(client, url))
+            except TimeoutError:
+                failure = f"no answer within {self._rule.timeout_ms} ms"
+            except (httpx.HTTPError, OSError, ValueError) as error:
                 failure = str(error) or type(error).__name__
             self._report(node.id, Outcome(started_ns=started_ns, failure=failure))
-            await asyncio.sleep(max(0.0, INTERVAL_S - (time.monotonic_ns() - started_ns) / 1e9))
+            await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic_ns() - started_ns) / 1e9))
+
+    def _keep(self, node_id: int, document: dict[str, Any]) -> None:
+        """ValueError: the heartbeat stands still."""
+        before = self._statuses.get(node_id)
+        self._statuses[node_id] = NodeStatus(document=document, at_ns=time.monotonic_ns())
+        beat = document.get(HEARTBEAT)
+        if beat is not None and before is not None and beat == before.document.get(HEARTBEAT):
+            raise ValueError(f"its heartbeat stands still: {HEARTBEAT} is {beat} again")
+
+
+async def _connect(node: Node) -> None:
+    _, writer = await asyncio.open_connection(node.management.host, node.management.port)
+    writer.transport.abort()
 
 
 async def _fetch(client: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -7,11 +7,9 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import finsy as fy
 import grpc
-import httpx
 import pytest
 from finsy.proto import p4r, p4r_grpc
 
@@ -24,7 +22,16 @@ from controller.pipeline import load_pipeline
 from pentaflow.config import Configuration, HostPort
 from pentaflow.errors import ConfigurationError, HostError
 from softswitch import switch as softswitch
-from support.configurations import small_document
+from support.array_rest import (
+    SLOTS_PER_NODE,
+    address_of,
+    all_up,
+    events,
+    get,
+    has_event,
+    make_configuration,
+    serving,
+)
 from support.ports import free_port
 from support.virtual_array import (
     CODEC,
@@ -38,27 +45,6 @@ from support.virtual_array import (
     status_server,
 )
 
-SLOTS_PER_NODE = 16
-
-
-def make_configuration(**vserver: Any) -> Configuration:
-    document = small_document()
-    document["controller"] = {
-        "rest": f"127.0.0.1:{free_port()}",
-        "health": {"interval_ms": 50, "timeout_ms": 200, "rise": 2, "fall": 3},
-    }
-    document["switches"][0] |= {"grpc": f"127.0.0.1:{free_port()}", "ports": [1, 2, 3, 4]}
-    document["nodes"].append({"name": "n3", "id": 3, "mac": "02:00:00:00:01:03", "ports": {"s1": 4}})
-    management = free_port()
-    for node in document["nodes"]:
-        node["management"] = f"127.0.0.1:{management}"
-    document["vservers"][0] |= vserver
-    return Configuration.model_validate(document)
-
-
-def address_of(configuration: Configuration) -> str:
-    return str(configuration.switches[0].grpc)
-
 
 @pytest.fixture
 async def array(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VirtualArray]:
@@ -69,23 +55,6 @@ async def array(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VirtualArray]:
         yield array
 
 
-async def get(client: httpx.AsyncClient, path: str) -> Any:
-    response = await client.get(path)
-    return response.json()
-
-
-async def events(client: httpx.AsyncClient, kind: str) -> list[dict[str, Any]]:
-    return [event["details"] for event in await get(client, "/events") if event["kind"] == kind]
-
-
-async def all_up(client: httpx.AsyncClient) -> None:
-    async def condition() -> bool:
-        health = await get(client, "/health")
-        return health["ready"] and set(health["nodes"].values()) == {"up"}
-
-    await eventually(condition, "all nodes up")
-
-
 async def settled(address: str) -> dict[Key, Entry]:
     """What the switch holds once the stations of all nodes are learnt, which answers to probes bring about."""
 
@@ -94,14 +63,6 @@ async def settled(address: str) -> dict[Key, Entry]:
 
     await eventually(condition, "all stations")
     return await read_back(address)
-
-
-async def has_event(client: httpx.AsyncClient, kind: str, count: int = 1) -> list[dict[str, Any]]:
-    async def condition() -> bool:
-        return len(await events(client, kind)) >= count
-
-    await eventually(condition, f"{count} events {kind}")
-    return await events(client, kind)
 
 
 async def test_an_empty_switch_gets_everything_and_nodes_come_up(array: VirtualArray) -> None:
@@ -180,11 +141,6 @@ async def test_foreign_entries_go_and_missing_ones_return(array: VirtualArray) -
     assert after | {lost: first[lost]} == first
 
 
-async def serving(client: httpx.AsyncClient) -> list[str]:
-    view = await get(client, "/vservers/web/buckets")
-    return [view["slot_nodes"][str(slot)] for slot in view["slots"]]
-
-
 @pytest.mark.parametrize("how", [Behaviour.SILENT, Behaviour.REFUSES])
 async def test_a_dead_node_costs_the_writes_of_its_slots(array: VirtualArray, how: Behaviour) -> None:
     address = address_of(array.configuration)
@@ -213,22 +169,6 @@ async def test_a_dead_node_costs_the_writes_of_its_slots(array: VirtualArray, ho
         moved = await has_event(client, "slots_moved", 2)
         assert [(event["node"], event["updates"]) for event in moved[1:]] == [("n1", SLOTS_PER_NODE)]
         assert set(await serving(client)) == {"n3"}
-
-
-async def test_with_no_node_left_the_last_map_stays(array: VirtualArray) -> None:
-    async with running_switch(address_of(array.configuration)), running_controller(array.configuration) as client:
-        await all_up(client)
-        array.behaviour = dict.fromkeys(array.behaviour, Behaviour.SILENT)
-        await has_event(client, "node_down", 3)
-        last = await serving(client)
-        array.behaviour["n1"] = Behaviour.ANSWERS
-        await has_event(client, "node_up", 4)
-
-        async def on_n1() -> bool:
-            return set(await serving(client)) == {"n1"}
-
-        await eventually(on_n1, "n1 serving everything")
-        assert len(set(last)) == 1, "the last node to fail kept what the others had"
 
 
 async def test_idle_buckets_return_to_a_node_that_is_back(monkeypatch: pytest.MonkeyPatch) -> None:

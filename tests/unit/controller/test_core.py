@@ -44,8 +44,15 @@ class World:
     def check(self, node_id: int, failure: str = "", *, now_ns: int = 0) -> Changes | None:
         return self.core.observe(node_id, PATH, Outcome(started_ns=now_ns, failure=failure), now_ns)
 
-    def fail(self, node_id: int) -> Changes | None:
-        return [self.check(node_id, "no answer", now_ns=n * 100 * MS) for n in range(3)][-1]
+    def fail(self, node_id: int, *, at_ms: int = 0) -> Changes | None:
+        return [self.check(node_id, "no answer", now_ns=(at_ms + n * 100) * MS) for n in range(3)][-1]
+
+    def settle(self, *, at_ms: int = 3_000) -> None:
+        """What happened before is no part of a mass failure any more; all comes home."""
+        changes = self.core.tick(100, at_ms * MS)
+        while changes:
+            self.carry_out(changes)
+            changes = self.core.tidy(100)
 
     def events(self, kind: EventKind) -> list[dict[str, Any]]:
         return [dict(event.details) for event in self.told if event.kind is kind]
@@ -121,11 +128,14 @@ def test_traffic_waits_for_the_first_node_that_comes_back() -> None:
     world.reconcile()
     world.check(1)
     world.carry_out(world.fail(1))
-    assert world.fail(2) is None, "nobody left: the last map stays"
+    withdrawn = world.fail(2, at_ms=5_000)
+    assert withdrawn is not None
+    assert {key.kind for key in withdrawn.keys} == {Kind.ARP, Kind.ADMIT}, "nobody left: the last map stays"
+    world.carry_out(withdrawn)
     assert world.check(1) is None
     changes = world.check(1)
     assert changes is not None
-    assert world.carry_out(changes) == 32
+    assert world.carry_out(changes) == 32 + 2
     assert {entry.params[0] for key, entry in world.entries.items() if key.kind is Kind.SLOT} == {1}
 
 
@@ -155,8 +165,7 @@ def test_idle_buckets_move_only_while_every_nodes_health_is_known() -> None:
     world.reconcile()
     world.check(1)
     world.carry_out(world.fail(2))
-    while changes := world.core.tidy(100):
-        world.carry_out(changes)
+    world.settle()
     idle = [Key(Kind.BUCKET, (1, bucket)) for bucket in range(256)]
     assert world.core.bucket_idle(idle, 0) is None, "node 2 is down"
     for _ in range(2):
@@ -175,11 +184,14 @@ def test_a_lost_switch_leaves_health_unknown_and_the_map_alone() -> None:
     version = world.core.map.version
     assert world.core.lost("s1", "gone", 5) is None
     assert world.core.map.version == version
-    assert [event.kind for event in world.told[-3:]] == [
+    assert [event.kind for event in world.told[-4:]] == [
         EventKind.SWITCH_LOST,
         EventKind.NODE_UNKNOWN,
         EventKind.NODE_UNKNOWN,
+        EventKind.ALARM_RAISED,
     ]
+    world.core.reconciled("s1", 0, 6, 7)
+    assert world.core.alarms() == []
 
 
 def test_stations_are_learnt_aged_and_bounded() -> None:
