@@ -8,6 +8,7 @@ keyed hash: whoever does not see the SYN cannot answer it.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from controller.addresses import probe_mac
@@ -17,6 +18,9 @@ from pentaflow.config import Configuration, Node, Switch, Vserver, parse_mac
 from pentaflow.hash import halfsiphash
 
 _NS_PER_MS = 1_000_000
+# Probes that are due within so short a time go out together: hundreds of nodes then wake the controller up a few
+# hundred times a second, not thousands of times.
+_GRAIN_NS = 5 * _NS_PER_MS
 # RFC 6335's dynamic ports.
 _FIRST_PORT = 49_152
 _PORTS = 16_384
@@ -66,15 +70,16 @@ class Prober:
         self._interval_ns = health.interval_ms * _NS_PER_MS
         self._timeout_ns = health.timeout_ms * _NS_PER_MS
         pairs = [(n, v) for n in configuration.nodes if switch.name in n.ports for v in configuration.vservers]
-        self._targets = [
+        # In the order in which they are due, since all are probed equally often.
+        self._targets = deque(
             _Target(
                 node,
                 vserver,
                 Check(CheckKind.PATH, switch.name, vserver.name),
-                now_ns + self._interval_ns * i // len(pairs),
+                now_ns + self._interval_ns * i // len(pairs) // _GRAIN_NS * _GRAIN_NS,
             )
             for i, (node, vserver) in enumerate(pairs)
-        ]
+        )
         self._outstanding: dict[int, _Outstanding] = {}
         self._count = 0
 
@@ -82,7 +87,7 @@ class Prober:
         """When `run` has something to do; None: never."""
         # Deadlines are in the order of sending, since all probes wait equally long.
         oldest = next(iter(self._outstanding.values()), None)
-        times = [target.due_ns for target in self._targets] + ([oldest.deadline_ns] if oldest else [])
+        times = ([self._targets[0].due_ns] if self._targets else []) + ([oldest.deadline_ns] if oldest else [])
         return min(times, default=None)
 
     def run(self, now_ns: int) -> tuple[list[PacketOut], list[Observation]]:
@@ -100,12 +105,13 @@ class Prober:
             if not is_late:
                 failures.append(_observation(probe, f"no answer within {self._timeout_ns // _NS_PER_MS} ms"))
         packets = []
-        for target in self._targets:
-            if target.due_ns <= now_ns:
-                packets.append(self._probe(target, now_ns))
-                target.due_ns += self._interval_ns
-                if target.due_ns <= now_ns:  # after a pause, go on from now: no burst to catch up
-                    target.due_ns = now_ns + self._interval_ns
+        while self._targets and self._targets[0].due_ns <= now_ns:
+            target = self._targets.popleft()
+            packets.append(self._probe(target, now_ns))
+            target.due_ns += self._interval_ns
+            if target.due_ns <= now_ns:  # after a pause, go on from now: no burst to catch up
+                target.due_ns = now_ns + self._interval_ns
+            self._targets.append(target)
         return packets, failures
 
     def receive(self, frame: bytes) -> tuple[list[PacketOut], list[Observation]]:
