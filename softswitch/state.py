@@ -43,6 +43,13 @@ class Replica(NamedTuple):
     instance: int
 
 
+CLONE_SESSIONS = 1 << 16
+"""Clone session N is the multicast group of this number plus N, behind all that packets can name."""
+
+MAX_CLONE_SESSION = (1 << 15) - 1
+"""The greatest session id: BMv2 cuts those of the data plane to 15 bits."""
+
+
 class IndirectCounter:
     """An array of packet and byte counters."""
 

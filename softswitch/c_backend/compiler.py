@@ -6,6 +6,7 @@ together from its variables; the rest of the frame is not copied at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -16,14 +17,20 @@ from softswitch.c_backend.parser import ParserCompiler
 from softswitch.c_backend.statements import Statements
 from softswitch.c_backend.unit import Unit, make_unit
 from softswitch.program import ir
+from softswitch.python_backend.usage import preserved_by_clones
 
 _REPLICATION = 5
+Clones = Mapping[int, Sequence[ir.FieldValue]]
 _NS_PER_US = 1000
 _TIMESTAMP_MASK = (1 << 48) - 1
 _STORES = {8: "pf_put64", 4: "pf_put32", 2: "pf_put16"}
 _INCLUDES = ("errno", "stdint", "stdlib", "string", "sys/socket", "sys/uio", "time")
 _SIGNATURE = (
     "void pf_process(struct pf_state *state, u32 port, const u8 *frame, u32 size, u64 now_ns, struct pf_outputs *out)"
+)
+
+_CLONING_SIGNATURE = _SIGNATURE.replace("void pf_process", "static void pf_run").replace(
+    "*out)", "*out, const struct pf_clone *clone)"
 )
 
 
@@ -51,11 +58,20 @@ def compile_program(program: ir.Program) -> Compiled:
     head_bytes = sum(_most_bytes(program.headers[name]) for name in program.deparser)
     unit.line(f"#define PF_HEAD_BYTES {max(head_bytes, 1)}")
     unit.line("u32 pf_head_bytes(void) { return PF_HEAD_BYTES; }")
-    with unit.block(_SIGNATURE):
+    clones = preserved_by_clones(program)
+    if clones:
+        _declare_clone(unit, clones)
+    with unit.block(_CLONING_SIGNATURE if clones else _SIGNATURE):
         _declare(unit)
         ParserCompiler(unit).add()
-        ControlCompiler(unit).add(program.ingress)
-        _add_copies(unit)
+        if clones:
+            _add_ingress_or_clone(unit, clones)
+        else:
+            ControlCompiler(unit).add(program.ingress)
+        _add_copies(unit, clones=bool(clones))
+    if clones:
+        with unit.block(_SIGNATURE):
+            unit.line("pf_run(state, port, frame, size, now_ns, out, 0);")
     includes = "#define _GNU_SOURCE\n" + "".join(f"#include <{name}.h>\n" for name in _INCLUDES)
     parts = [part(name) for name in ("declarations.h", "packet.h", "tables.h")]
     source = "\n".join((includes, *parts, unit.text(), part("batches.h")))
@@ -93,13 +109,58 @@ def _now() -> str:
     return f"now_ns / {_NS_PER_US} & {_TIMESTAMP_MASK:#x}"
 
 
-def _add_copies(unit: Unit) -> None:
+def _preserved(clones: Clones) -> dict[str, ir.FieldValue]:
+    """The fields that some clone keeps, by their names in `struct pf_clone`."""
+    fields = dict.fromkeys(field for kept in clones.values() for field in kept)
+    return {f"kept{number}": field for number, field in enumerate(fields)}
+
+
+def _declare_clone(unit: Unit, clones: Clones) -> None:
+    """Add what a clone takes along."""
+    members = "".join(f" {c_type(field.width)} {name};" for name, field in _preserved(clones).items())
+    unit.line(f"struct pf_clone {{ u32 session, list;{members} }};")
+
+
+def _add_ingress_or_clone(unit: Unit, clones: Clones) -> None:
+    """Add the ingress and the clone that it asks for; for a clone, its metadata instead.
+
+    A clone is the same frame from its parser on, and goes out in front of the packet itself.
+    """
+    kept = _preserved(clones)
+    unit.line("struct pf_clone request = {0};")
+    with unit.block("if (clone)"):
+        for header in unit.program.headers.values():
+            for field, width in header.fields.items() if header.is_metadata else ():
+                if width <= 128:
+                    unit.line(f"{unit.field(header.name, field)} = 0;")
+        for number, fields in clones.items():
+            with unit.block(f"if (clone->list == {number})"):
+                for name, preserved in kept.items():
+                    if preserved in fields:
+                        unit.line(f"{unit.field(preserved.header, preserved.field)} = clone->{name};")
+        if unit.has_std("instance_type"):
+            unit.line(f"{unit.std('instance_type')} = {ir.INGRESS_CLONE};")
+    with unit.block("else"):
+        ControlCompiler(unit).add(unit.program.ingress)
+        with unit.block("if (request.session)"):
+            for name, preserved in kept.items():
+                unit.line(f"request.{name} = {unit.field(preserved.header, preserved.field)};")
+            unit.line("pf_run(state, port, frame, size, now_ns, out, &request);")
+
+
+def _add_copies(unit: Unit, *, clones: bool) -> None:
     """Add where the packet goes, and what happens to each copy."""
     group, spec = unit.std("mcast_grp"), unit.std("egress_spec")
     unit.line(f"struct pf_replica one = {{(u32){spec}, 0}};")
     unit.line("const struct pf_replica *replicas = &one;")
     unit.line("u32 copies = 1;")
-    with unit.block(f"if ({group})"):
+    if clones:
+        with unit.block("if (clone)"):
+            unit.line("const struct pf_group *session = state->groups[clone->session];")
+            unit.line("if (!session) return;")
+            unit.line("replicas = session->replicas;")
+            unit.line("copies = session->count;")
+    with unit.block(f"{'else ' if clones else ''}if ({group})"):
         unit.line(f"const struct pf_group *group = state->groups[{group} & 0xFFFF];")
         unit.line("if (!group) return;")
         unit.line("replicas = group->replicas;")

@@ -33,7 +33,7 @@ struct pf_state {
     uint64_t seed; /* of the hash, secret: nobody outside can aim at one slot */
     struct pf_table *tables;
     uint64_t **packets, **octets, **registers;
-    struct pf_group **groups; /* 65536 of them, NULL where there is none */
+    struct pf_group **groups; /* by number, clone sessions behind; NULL where there is none */
     uint64_t *digests;        /* records: digest number, then its members */
     uint32_t digests_used, digests_capacity;
     uint64_t digests_dropped;

@@ -18,11 +18,11 @@ from cffi import FFI
 from softswitch.c_backend.compiler import Compiled, part
 from softswitch.c_backend.expressions import words_of
 from softswitch.c_backend.layout import TableLayout, from_words, to_words
-from softswitch.state import Digest, Output, Replica, State
+from softswitch.state import CLONE_SESSIONS, MAX_CLONE_SESSION, Digest, Output, Replica, State
 from softswitch.tables import Criterion, Entry
 
 DIGEST_WORDS = 1 << 16
-_GROUPS = 1 << 16
+_GROUPS = CLONE_SESSIONS + MAX_CLONE_SESSION + 1
 _BATCH_OUTPUTS = 256
 _MASK_64 = (1 << 64) - 1
 
@@ -136,7 +136,8 @@ class NativeGroups(MutableMapping[int, tuple[Replica, ...]]):
     def __setitem__(self, group: int, replicas: tuple[Replica, ...]) -> None:
         self._replicas[group] = replicas
         if self._engine is not None:
-            self._engine.ensure_outputs(len(replicas))
+            # A packet may be cloned and replicated: twice the longer of both lists.
+            self._engine.ensure_outputs(2 * len(replicas))
             cell = self._engine.ffi.new("struct pf_group *", {"count": len(replicas), "replicas": list(replicas)})
             self._engine.groups[group] = cell
             self._cells[group] = cell

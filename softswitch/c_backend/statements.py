@@ -10,6 +10,7 @@ from softswitch.c_backend.expressions import NotNativeError, c_type, mask
 from softswitch.c_backend.layout import DigestLayout
 from softswitch.c_backend.unit import Unit
 from softswitch.program import ir
+from softswitch.state import CLONE_SESSIONS, MAX_CLONE_SESSION
 
 _INDEX_BITS = 32
 
@@ -99,6 +100,10 @@ class Statements:
                 self._hash(statement)
             case ir.SendDigest(name, values):
                 self._digest(name, values)
+            case ir.Clone(session, number):
+                cut = expressions.fitting(session, MAX_CLONE_SESSION.bit_length())
+                unit.line(f"request.session = {CLONE_SESSIONS:#x} | (u32){cut};")
+                unit.line(f"request.list = {number};")
             case ir.If(condition, then, otherwise):
                 with unit.block(f"if {expressions.condition(condition)}"):
                     self.add(then)

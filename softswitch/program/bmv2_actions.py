@@ -15,10 +15,11 @@ Json = Mapping[str, Any]
 def read_actions(document: Json, values: Values, calculations: Mapping[str, ir.Calculation]) -> dict[int, ir.Action]:
     """The actions by id."""
     digests = {d["id"]: d for d in document["learn_lists"]}
+    field_lists = {f["id"]: f["elements"] for f in document["field_lists"]}
     actions = {}
     for raw in document["actions"]:
         widths = tuple(parameter["bitwidth"] for parameter in raw["runtime_data"])
-        reader = _Body(raw["primitives"], raw["name"], values.within(widths), calculations, digests)
+        reader = _Body(raw["primitives"], raw["name"], values.within(widths), calculations, digests, field_lists)
         body = reader.statements(0, len(raw["primitives"]))
         actions[raw["id"]] = ir.Action(name=raw["name"], parameter_widths=widths, body=body)
     return actions
@@ -31,6 +32,7 @@ class _Body:
     values: Values
     calculations: Mapping[str, ir.Calculation]
     digests: Mapping[int, Json]
+    field_lists: Mapping[int, Sequence[Json]]
 
     def statements(self, start: int, end: int) -> tuple[ir.Statement, ...]:
         """The primitives from `start` up to `end`.
@@ -111,5 +113,16 @@ class _Body:
             case "generate_digest":
                 digest = self.digests[number(parameters[1]["value"])]
                 return [ir.SendDigest(digest["name"], tuple(map(values.expression, digest["elements"])))]
+            case "clone_ingress_pkt_to_egress":
+                number_of_list = number(parameters[1]["value"])
+                preserved = tuple(map(self._preserved, self.field_lists[number_of_list]))
+                return [ir.Clone(values.expression(parameters[0]), number_of_list, preserved)]
             case op:
                 raise Refused(f"{op} (in action {self.action})")
+
+    def _preserved(self, element: Json) -> ir.FieldValue:
+        """A field that a clone keeps."""
+        field = self.values.target(element)
+        if not self.values.headers[field.header].is_metadata:
+            raise Refused(f"the packet's own field {field.header}.{field.field} in a field list")
+        return field

@@ -72,6 +72,11 @@ def _read(document: Json) -> ir.Program:
     if set(pipelines) != {"ingress", "egress"}:
         raise Refused(f"an architecture with the pipelines {', '.join(sorted(pipelines))} (not v1model)")
     tables = {t["name"]: _read_table(t, values, actions) for p in pipelines.values() for t in p["tables"]}
+    egress = pipelines["egress"]["tables"]
+    if any(
+        isinstance(part, ir.Clone) for t in egress for a in tables[t["name"]].actions.values() for part in ir.parts(a)
+    ):
+        raise Refused("clone_ingress_pkt_to_egress in the egress pipeline")
     errors = dict(document["errors"])
     checksums = [(_read_checksum(c, values, calculations), c) for c in document["checksums"]]
     return ir.Program(

@@ -7,8 +7,8 @@ Widths are in bits. Arithmetic is that of BMv2: integers of unlimited size, brou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import assert_never
 
@@ -16,6 +16,8 @@ from softswitch.tables import Entry, Field
 
 METADATA = "standard_metadata"
 DROP_PORT = 511
+INGRESS_CLONE = 1
+"""The `instance_type` of clones that ingress asked for, as BMv2 numbers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,19 @@ class SendDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class Clone:
+    """Send a copy of the packet as it came to a clone session's replicas when ingress ends; the last request counts.
+
+    The copy begins with all metadata zero but for `preserved`, the field list with this number, whose values are those
+    at the end of ingress.
+    """
+
+    session: Expression
+    number: int
+    preserved: tuple[FieldValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """A condition inside an action."""
 
@@ -257,6 +272,7 @@ Statement = (
     | RegisterWrite
     | Hash
     | SendDigest
+    | Clone
     | If
 )
 
@@ -419,6 +435,18 @@ class Program:
     deparser: tuple[str, ...]
     counters: Mapping[str, int]
     registers: Mapping[str, Register]
+
+
+def parts(node: object) -> Iterator[object]:
+    """The node and everything in it, fields that it writes to left out."""
+    yield node
+    if isinstance(node, tuple):
+        for item in node:
+            yield from parts(item)
+    elif is_dataclass(node) and not isinstance(node, type):
+        for item in fields(node):
+            if item.name != "target":
+                yield from parts(getattr(node, item.name))
 
 
 def width(expression: Expression) -> int | None:

@@ -6,6 +6,7 @@ what `simple_switch` does: parser; ingress; drop, unicast or multicast; egress a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from softswitch.program import ir
@@ -14,6 +15,7 @@ from softswitch.python_backend.control import ControlCompiler
 from softswitch.python_backend.deparser import Deparsing, add_deparser, plan_deparsing
 from softswitch.python_backend.parser import ParserCompiler
 from softswitch.python_backend.statements import Statements
+from softswitch.python_backend.usage import preserved_by_clones
 from softswitch.state import Digest, Output, State
 
 _REPLICATION = 5
@@ -29,12 +31,23 @@ def compile_program(program: ir.Program, state: State) -> tuple[str, dict[str, A
     deparsing = plan_deparsing(context)
     context.environment.update({"Output": Output, "Digest": Digest, "new": tuple.__new__})
     source = context.source
-    with source.block("def process(port, frame, now_ns)"):
+    clones = preserved_by_clones(program)
+    with source.block(f"def process(port, frame, now_ns{', clone=None' if clones else ''})"):
         source.line("size = len(frame)")
         _add_initial_values(context, deparsing)
         ParserCompiler(context, deparsing).add()
-        ControlCompiler(context).add(program.ingress, exits=context.ingress.exits)
-        _add_targets(context)
+        source.line("outputs = []")
+        if clones:
+            with source.block("if clone"):
+                _add_clone(context, clones)
+            with source.block("else"):
+                source.line("request = None")
+                ControlCompiler(context).add(program.ingress, exits=context.ingress.exits)
+                _add_request(context, clones)
+                _add_targets(context)
+        else:
+            ControlCompiler(context).add(program.ingress, exits=context.ingress.exits)
+            _add_targets(context)
         with source.block(f"for {context.std('egress_port')}, {context.std('egress_rid')} in targets"):
             _add_egress(context, deparsing)
         source.line("return outputs")
@@ -75,7 +88,6 @@ def _add_targets(context: Context) -> None:
     source, egress_spec = context.source, context.std("egress_spec")
     groups = context.bind(context.state.multicast_groups, "multicast_groups")
     saved = _changed_in_egress(context)
-    source.line("outputs = []")
     with source.block(f"if {context.std('mcast_grp')}"):
         source.line(f"targets = {groups}.get({context.std('mcast_grp')}, ())")
         if saved:
@@ -88,6 +100,37 @@ def _add_targets(context: Context) -> None:
         source.line(f"targets = (({egress_spec}, 0),)")
         if saved:
             source.line("saved = None")
+
+
+def _preserved(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> list[str]:
+    """The variables that some clone keeps."""
+    return sorted({context.names(field.header, field.field) for fields in clones.values() for field in fields})
+
+
+def _add_request(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> None:
+    """Add the clone that ingress asked for: the same frame from its parser on, in front of the packet itself."""
+    with context.source.block("if request"):
+        kept = "".join(f"{name}, " for name in _preserved(context, clones))
+        context.source.line(f"outputs = process(port, frame, now_ns, (request, ({kept})))")
+
+
+def _add_clone(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> None:
+    """Add what a clone begins egress with instead of an ingress: its metadata and where it goes."""
+    source = context.source
+    metadata = {context.names(*field) for field in context.read if context.program.headers[field[0]].is_metadata}
+    source.line(f"{' = '.join(sorted(metadata))} = 0")
+    for number, fields in clones.items():
+        if fields:
+            own = {context.names(field.header, field.field) for field in fields}
+            names = ", ".join(name if name in own else "_" for name in _preserved(context, clones))
+            with source.block(f"if clone[0][1] == {number}"):
+                source.line(f"{names}, = clone[1]")
+    if (ir.METADATA, "instance_type") in context.read:
+        source.line(f"{context.std('instance_type')} = {ir.INGRESS_CLONE}")
+    source.line(f"targets = {context.bind(context.state.multicast_groups, 'multicast_groups')}.get(clone[0][0], ())")
+    saved = _changed_in_egress(context)
+    if saved:
+        source.line(f"saved = {', '.join(saved)},")
 
 
 def _changed_in_egress(context: Context) -> list[str]:

@@ -7,10 +7,11 @@ from itertools import groupby
 from typing import assert_never
 
 from softswitch.program import ir
+from softswitch.program.ir import parts
 from softswitch.python_backend.context import Context
 from softswitch.python_backend.hashes import FUNCTIONS
 from softswitch.python_backend.source import Expressions, bare
-from softswitch.python_backend.usage import parts
+from softswitch.state import CLONE_SESSIONS, MAX_CLONE_SESSION
 
 _INDEX_BITS = 32
 """Indices of counters and registers are of this width in v1model."""
@@ -147,6 +148,9 @@ class Statements:
                 members = ", ".join(bare(expressions.value(value)) for value in values)
                 send = context.bind(context.state.digests.append, "send_digest")
                 source.line(f"{send}(new(Digest, ({name!r}, ({members},))))")
+            case ir.Clone(session, number):
+                cut = ir.Binary(ir.BinaryOp.AND, session, ir.Constant(MAX_CLONE_SESSION))
+                source.line(f"request = ({CLONE_SESSIONS:#x} | {expressions.value(cut)}, {number})")
             case ir.If(condition, then, otherwise):
                 with source.block(f"if {bare(expressions.condition(condition))}"):
                     self.add(then)

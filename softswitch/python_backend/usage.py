@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from softswitch.program import ir
+from softswitch.program.ir import parts
 
 FieldName = tuple[str, str]
 
@@ -18,18 +19,6 @@ class Usage:
     written: frozenset[FieldName]
     changed: frozenset[str]
     exits: bool
-
-
-def parts(node: object) -> Iterator[object]:
-    """The node and everything in it, fields that it writes to left out."""
-    yield node
-    if isinstance(node, tuple):
-        for item in node:
-            yield from parts(item)
-    elif is_dataclass(node) and not isinstance(node, type):
-        for item in fields(node):
-            if item.name != "target":
-                yield from parts(getattr(node, item.name))
 
 
 def usage(nodes: Iterable[object], headers: Mapping[str, ir.Header]) -> Usage:
@@ -77,3 +66,9 @@ def parser_parts(program: ir.Program) -> list[object]:
     for checksum in program.verify_checksums:
         nodes += [checksum.target, checksum.calculation, checksum.condition]
     return nodes
+
+
+def preserved_by_clones(program: ir.Program) -> dict[int, tuple[ir.FieldValue, ...]]:
+    """The field lists of the clones that ingress may ask for, by number; empty when it never does."""
+    nodes = (part for top in control_parts(program, program.ingress) for part in parts(top))
+    return {node.number: node.preserved for node in nodes if isinstance(node, ir.Clone)}

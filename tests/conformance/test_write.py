@@ -18,6 +18,7 @@ from support.p4rt import (
     action,
     batch_errors,
     between,
+    clone_session,
     counter,
     departs,
     digest_config,
@@ -455,6 +456,48 @@ async def test_the_deprecated_port_field_is_read_back_as_it_was_written(primary:
     old = group(6, p4r.Replica(egress_port=3, instance=1))
     await primary.insert(old)
     assert await primary.read(group(6)) == [old]
+
+
+# Clone sessions.
+
+
+@departs("returns replicas in another order")
+async def test_a_clone_session_comes_changes_and_goes(primary: Client) -> None:
+    first = clone_session(5, replica(1), replica(2, 7))
+    await primary.insert(first)
+    assert await primary.read(clone_session(5)) == [first]
+    with update_refused(Code.ALREADY_EXISTS):
+        await primary.insert(first)
+    second = clone_session(5, replica(3))
+    await primary.modify(second)
+    assert await primary.read(clone_session(0)) == [second]
+    await primary.delete(clone_session(5))
+    assert await primary.read(clone_session(0)) == []
+    for write in (primary.modify, primary.delete):
+        with update_refused(Code.NOT_FOUND):
+            await write(second)
+    with update_refused(Code.NOT_FOUND):
+        await primary.read(clone_session(5))
+
+
+@departs("PI checks less", partly=True)
+@pytest.mark.parametrize(
+    ("entity", "code"),
+    [
+        (clone_session(0, replica(1)), Code.INVALID_ARGUMENT),
+        (clone_session(1 << 15, replica(1)), Code.INVALID_ARGUMENT),
+        (clone_session(1, replica(1), replica(1)), Code.INVALID_ARGUMENT),
+        (clone_session(1, replica(1, 1 << 16)), Code.INVALID_ARGUMENT),
+        (clone_session(1, replica(511)), Code.INVALID_ARGUMENT),
+        (clone_session(1, p4r.Replica(instance=1)), Code.INVALID_ARGUMENT),
+        (clone_session(1, replica(1), packet_length_bytes=-1), Code.INVALID_ARGUMENT),
+        (clone_session(1, replica(1), packet_length_bytes=64), Code.UNIMPLEMENTED),
+        (clone_session(1, replica(1), class_of_service=1), Code.UNIMPLEMENTED),
+    ],
+)
+async def test_malformed_clone_sessions(primary: Client, entity: p4r.Entity, code: Code) -> None:
+    with update_refused(code):
+        await primary.insert(entity)
 
 
 # Digests.

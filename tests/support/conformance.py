@@ -23,7 +23,7 @@ SEEN_ON_BMV2: Mapping[str, int] = {
     "test_stream_arbitration": 9,
     "test_pipeline_config": 12,
     "test_reconcile": 0,
-    "test_write": 56,
+    "test_write": 61,
     "test_read": 8,
     "test_packet_io": 13,
     "test_digest": 6,

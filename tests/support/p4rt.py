@@ -302,6 +302,15 @@ def group(group_id: int, *replicas: p4r.Replica, **fields: Any) -> p4r.Entity:
     )
 
 
+def clone_session(session_id: int, *replicas: p4r.Replica, **fields: Any) -> p4r.Entity:
+    """A clone session."""
+    return p4r.Entity(
+        packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(
+            clone_session_entry=p4r.CloneSessionEntry(session_id=session_id, replicas=replicas, **fields)
+        )
+    )
+
+
 def replica(port: Value, instance: int = 0, **fields: Any) -> p4r.Replica:
     return p4r.Replica(port=encode(port), instance=instance, **fields)
 

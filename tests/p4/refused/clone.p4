@@ -1,4 +1,4 @@
-// Refused: clones.
+// Refused: egress clones.
 #include "../ethernet.p4"
 
 struct headers_t {
@@ -15,12 +15,15 @@ parser P(packet_in packet, out headers_t hdr, inout metadata_t meta, inout stand
 }
 
 control V(inout headers_t hdr, inout metadata_t meta) { apply { } }
-control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) { apply { } }
+control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    apply {
+        clone(CloneType.E2E, 32w1);
+    }
+}
 control C(inout headers_t hdr, inout metadata_t meta) { apply { } }
 
 control I(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     apply {
-        clone(CloneType.I2E, 32w1);
         standard_metadata.egress_spec = 1;
     }
 }

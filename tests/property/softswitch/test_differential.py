@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from softswitch.pipeline import Engine, Pipeline, Replica, load_pipeline
+from softswitch.state import CLONE_SESSIONS
 from softswitch.tables import Entry, EntryExists, Field, MatchKind, MatchValue, TableFull
 from support.pipelines import PENTAFLOW_JSON, PROGRAMS
 
@@ -119,7 +120,8 @@ FRAMES = st.one_of(
 )
 PACKETS = st.lists(st.tuples(st.integers(0, 511), FRAMES, st.integers(0, 1 << 63)), min_size=1, max_size=8)
 GROUPS = st.dictionaries(
-    st.integers(0, 5), st.lists(st.builds(Replica, st.integers(0, 511), st.integers(0, 3)), max_size=4).map(tuple)
+    st.one_of(st.integers(0, 6), st.sampled_from([CLONE_SESSIONS + n for n in (1, 5, 6, 0x800)])),
+    st.lists(st.builds(Replica, st.integers(0, 511), st.integers(0, 3)), max_size=4).map(tuple),
 )
 
 

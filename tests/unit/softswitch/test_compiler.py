@@ -6,9 +6,8 @@ import pytest
 
 from softswitch.pipeline import load_pipeline
 from softswitch.program import ir
-from softswitch.program.ir import Binary, BinaryOp, Constant, FieldValue, Unary, UnaryOp
+from softswitch.program.ir import Binary, BinaryOp, Constant, FieldValue, Unary, UnaryOp, parts
 from softswitch.python_backend.source import Expressions, Names, bare, is_redundant_mask
-from softswitch.python_backend.usage import parts
 from support.arithmetic import expected_results
 from support.pipelines import PENTAFLOW_JSON, load, pack, unpack
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import binascii
+import shutil
 import struct
 
 import pytest
 
-from softswitch.pipeline import Digest, Output, Pipeline, Replica
-from support.pipelines import insert, load, pack, unpack
+from softswitch.pipeline import Digest, Engine, Output, Pipeline, Replica, load_pipeline
+from softswitch.state import CLONE_SESSIONS
+from support.pipelines import PROGRAMS, insert, load, pack, unpack
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc) on PATH")
 
 MAC_A, MAC_B = 0x02_00_00_00_00_0A, 0x02_00_00_00_00_0B
 
@@ -210,6 +214,61 @@ class TestState:
     def test_the_packets_own_metadata(self) -> None:
         result = self.work(load("state"), now_ns=123_456_789)
         assert (result["length"], result["now_us"], result["port"]) == (49, 123_456, 5)
+
+
+@pytest.mark.parametrize("engine", [Engine.PYTHON, pytest.param(Engine.NATIVE, marks=needs_compiler)])
+class TestClones:
+    """tests/p4/clone.p4: clones of ingress."""
+
+    @pytest.fixture
+    def clone(self, engine: Engine) -> Pipeline:
+        pipeline = load_pipeline((PROGRAMS / "clone.json").read_bytes(), "clone", engine)
+        pipeline.multicast_groups[CLONE_SESSIONS + 5] = (Replica(7, 1), Replica(8, 2), Replica(9, 3))
+        pipeline.multicast_groups[5] = (Replica(4, 1), Replica(5, 2))
+        return pipeline
+
+    def packet(self, *, dst: int, session: int = 5, src: int = 0x0200_0000_000A) -> bytes:
+        return ethernet(session, dst=dst, src=src) + b"payload"
+
+    def clones(self, frame: bytes, kept: int) -> list[Output]:
+        """As the frame came, without other metadata; egress drops instance 3."""
+        return [
+            Output(port, frame[:14] + struct.pack("!7H", port, instance, 1, len(frame), kept, 0, 0) + frame[14:])
+            for port, instance in ((7, 1), (8, 2))
+        ]
+
+    def edited(self, frame: bytes, port: int, instance: int = 0, kind: int = 0) -> Output:
+        tag = struct.pack("!7H", port, instance, kind, len(frame), 10, 9, 3)
+        return Output(port, frame[:6] + bytes(6) + frame[12:14] + tag + frame[14:])
+
+    def test_a_clone_is_the_packet_as_it_came(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=1)
+        assert clone.process(3, frame, 0) == [*self.clones(frame, 0), self.edited(frame, 2)]
+
+    @pytest.mark.parametrize("dst", [2, 3])
+    def test_a_field_list_keeps_values_from_the_end_of_ingress_and_the_last_request_counts(
+        self, clone: Pipeline, dst: int
+    ) -> None:
+        frame = self.packet(dst=dst)
+        assert clone.process(3, frame, 0) == [*self.clones(frame, 10), self.edited(frame, 2)]
+
+    def test_dropping_the_packet_does_not_drop_its_clone(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=1, src=0x0400_0000_000A)
+        assert clone.process(3, frame, 0) == self.clones(frame, 0)
+
+    def test_a_packet_is_cloned_and_replicated(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=1, src=0x0600_0000_000A)
+        copies = [self.edited(frame, 4, 1, 5), self.edited(frame, 5, 2, 5)]
+        assert clone.process(3, frame, 0) == [*self.clones(frame, 0), *copies]
+
+    @pytest.mark.parametrize("session", [0, 4, 6])
+    def test_a_session_that_is_not_there_makes_no_clones(self, clone: Pipeline, session: int) -> None:
+        frame = self.packet(dst=1, session=session)
+        assert clone.process(3, frame, 0) == [self.edited(frame, 2)]
+
+    def test_sessions_have_15_bits(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=1, session=0x8005)
+        assert len(clone.process(3, frame, 0)) == 3
 
 
 class TestReplication:
