@@ -10,6 +10,7 @@ from google.protobuf import any_pb2
 
 from softswitch.p4runtime.status import Code
 from support.p4rt import (
+    CLONE,
     CPU_PORT,
     DIGEST,
     FORWARD,
@@ -20,6 +21,7 @@ from support.p4rt import (
     Client,
     Target,
     action,
+    clone_session,
     counter,
     departs,
     encode,
@@ -76,6 +78,13 @@ async def test_a_multicast_group_makes_copies(primary: Client) -> None:
     await primary.send(packet=packet_out(frame(), act=MULTICAST, port=9))
     for _ in range(2):
         assert (await primary.receive("packet")).payload == frame()
+
+
+async def test_a_clone_of_a_dropped_packet_comes_to_the_controller(primary: Client) -> None:
+    await primary.insert(clone_session(9, replica(CPU_PORT, 1), replica(CPU_PORT, 2)))
+    await primary.send(packet=packet_out(frame(), act=CLONE, port=9))
+    for _ in range(2):
+        assert await primary.receive("packet") == packet_in(frame(), ingress_port=0, reason=5)
 
 
 def _missing(message: p4r.PacketOut) -> None:

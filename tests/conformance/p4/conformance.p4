@@ -26,7 +26,8 @@ enum bit<8> Act {
     REFLECT = 1,    // back to the controller
     DIGEST = 2,     // learn the source address, drop
     LOOKUP = 3,     // through the tables, then where they say
-    MULTICAST = 4   // to the multicast group numbered by packet_out.egress_port
+    MULTICAST = 4,  // to the multicast group numbered by packet_out.egress_port
+    CLONE = 5       // to the clone session numbered by packet_out.egress_port, with its reason; the packet is dropped
 }
 
 @controller_header("packet_out")
@@ -68,6 +69,7 @@ struct headers {
 }
 
 struct metadata {
+    @field_list(1)
     bit<16> reason;
 }
 
@@ -173,6 +175,10 @@ control ConformanceIngress(inout headers hdr, inout metadata meta, inout standar
                 drop();
             } else if (hdr.packet_out.act == Act.MULTICAST) {
                 standard.mcast_grp = (bit<16>) hdr.packet_out.egress_port;
+            } else if (hdr.packet_out.act == Act.CLONE) {
+                clone_preserving_field_list(CloneType.I2E, (bit<32>) hdr.packet_out.egress_port, 1);
+                meta.reason = 5;
+                drop();
             } else {
                 drop();
                 keyless.apply();
