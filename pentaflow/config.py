@@ -113,6 +113,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Mac = Annotated[str, AfterValidator(lambda v: format_mac(parse_mac(v)))]
 Endpoint = Annotated[HostPort, BeforeValidator(_host_port)]
 Port = Annotated[int, Field(ge=1, le=509)]  # of a switch; 510 is the CPU port, 511 drops: p4/ids.p4
+Buckets = Annotated[Integer, Field(ge=256, le=65_536), AfterValidator(_power_of_two)]
+HashKind = Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)]
+HashKey = Annotated[SecretStr, AfterValidator(_hash_key)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
@@ -295,9 +298,9 @@ class Vserver(Model):
     vip: Address
     protocol: Literal["tcp"] = "tcp"
     port: Integer = Field(default=443, ge=1, le=65535)
-    buckets: Annotated[Integer, Field(ge=256, le=65_536), AfterValidator(_power_of_two)] = 4096
-    hash: Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)] = HashKeyKind.SRC_PORT
-    hash_key: Annotated[SecretStr, AfterValidator(_hash_key)] | None = None
+    buckets: Buckets = 4096
+    hash: HashKind = HashKeyKind.SRC_PORT
+    hash_key: HashKey | None = None
     idle_timeout_s: Seconds = 90
     tls: Tls
     pool: Name
