@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from controller.buckets import BucketMap, adopt
+from controller.adoption import adopt
+from controller.buckets import BucketMap
 
 BUCKETS = 65_536
 SLOTS_PER_NODE = 16

@@ -10,7 +10,7 @@ from benchmarks.network import Host, cable, host, mac_text
 from benchmarks.p4runtime import Device
 from benchmarks.targets import Target, running
 from controller.addresses import vip_mac
-from controller.buckets import adopt
+from controller.adoption import adopt
 from controller.desired import NO_PACKET_INS
 from controller.entries import UNTAGGED, Entry, Key, Kind
 from pentaflow.hash import HashKeyKind
@@ -40,7 +40,7 @@ def bucket_entries(buckets: int, *, idle_timeout_ns: int = 0) -> dict[Key, Entry
         configured=[_NODE_ID],
         slots_per_node=_SLOTS_PER_NODE,
     )
-    slots = enumerate(bucket_map.buckets[_VSERVER_ID])
+    slots = enumerate(bucket_map.buckets[_VSERVER_ID].tolist())
     return {Key(Kind.BUCKET, (_VSERVER_ID, bucket)): Entry((slot,), idle_timeout_ns) for bucket, slot in slots}
 
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from controller.buckets import UNASSIGNED
 from controller.core import Core
 from controller.health import Health
 from controller.southbound import SessionState, SwitchSession
@@ -45,7 +46,7 @@ class VserverView(BaseModel):
 
 
 class BucketsView(BaseModel):
-    """A bucket map: `slots[b]` is the slot of bucket b, `slot_nodes` names the node of each slot that it uses."""
+    """A bucket map: `slots[b]` is the slot of bucket b, -1 if it has none yet; `slot_nodes` names each slot's node."""
 
     vserver: str
     version: int
@@ -129,12 +130,12 @@ def create_api(core: Core, sessions: Sequence[SwitchSession], poller: StatusPoll
     @api.get("/vservers/{name}/buckets")
     async def buckets(name: str) -> BucketsView:
         found = _find_vserver(core, name)
-        slots = core.map.buckets.get(found.id, [])
+        slots: list[int] = core.map.buckets[found.id].tolist() if found.id in core.map.buckets else []
         return BucketsView(
             vserver=found.name,
             version=core.map.version,
             slots=slots,
-            slot_nodes={slot: _node_name(core, core.map.slots[slot]) for slot in sorted(set(slots))},
+            slot_nodes={slot: _node_name(core, core.map.slots[slot]) for slot in sorted({*slots} - {UNASSIGNED})},
             node_buckets=_node_buckets(core, found),
         )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from controller.buckets import BucketMap, BucketMove, Move, Reason, SlotMove, adopt
+import numpy as np
+
+from controller.adoption import adopt
+from controller.buckets import UNASSIGNED, BucketMap, BucketMove, Move, Reason, SlotMove
 from controller.entries import Entry, Key, Kind
 from controller.planner import plan_failover, plan_rebalance, plan_tidy
 from pentaflow.config import Configuration, parse_mac
@@ -33,8 +36,14 @@ class Assignment:
                 return None
             return Entry((node.id, self._macs[node.id], node.ports[switch]))
         vserver_id, bucket = key.match
-        slots = self.map.buckets.get(vserver_id, ())
-        return Entry((slots[bucket],), self._idle_ns[vserver_id]) if bucket < len(slots) else None
+        slot = self._maybe_slot(vserver_id, bucket)
+        return None if slot is None else Entry((slot,), self._idle_ns[vserver_id])
+
+    def _maybe_slot(self, vserver_id: int, bucket: int) -> int | None:
+        slots = self.map.buckets.get(vserver_id)
+        if slots is None or bucket >= len(slots) or slots[bucket] == UNASSIGNED:
+            return None
+        return int(slots[bucket])
 
     def entry_keys(self) -> Iterator[Key]:
         """The keys of all entries."""
@@ -57,10 +66,10 @@ class Assignment:
         """
         if not self._nodes:
             return
-        buckets: dict[int, dict[int, int]] = defaultdict(dict)
+        buckets = {vserver_id: np.full(size, UNASSIGNED) for vserver_id, size in self._sizes.items()}
         slots = {}
         for key, entry in actual.items():
-            if key.kind is Kind.BUCKET:
+            if key.kind is Kind.BUCKET and key.match[1] < self._sizes.get(key.match[0], 0):
                 buckets[key.match[0]][key.match[1]] = entry.params[0]
             elif key.kind is Kind.SLOT:
                 slots[key.match[0]] = entry.params[0]

@@ -1,19 +1,30 @@
-"""The bucket map [B1] [B2 eager]: (vserver, bucket) → slot, slot → node.
+"""The bucket map [B1] [B8]: (vserver, bucket) → slot, slot → node.
 
 Node n owns the home slots n * 16 … n * 16 + slots_per_node - 1, in every switch and shared by all vservers. Where a
 node's buckets are in its home slots, its failure is mended by writing those slots, whatever the number of vservers.
+
+A bucket may have no slot (`UNASSIGNED`, [B2 on_demand]: the switch asks for it), and it may be split [D6]: new
+connections go to its slot, those that were open stay in its old one.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import cycle, islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 SLOTS_RESERVED_PER_NODE = 16
+SLOT_LIMIT = 65_536
+UNASSIGNED = -1
+NO_NODE = 0
+
+#: Slots, nodes or counts, one for each of something.
+Numbers = NDArray[np.int32]
 
 
 class Reason(StrEnum):
@@ -24,6 +35,9 @@ class Reason(StrEnum):
     NORMALISE = "normalise"
     HOME = "home"
     REBALANCE = "rebalance"
+    DRAIN = "drain"
+    WEIGHTS = "weights"
+    ASSIGN = "assign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,64 +52,189 @@ class SlotMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketMove:
-    """A bucket goes to another slot: of the node that serves it now (NORMALISE), or of another (REBALANCE)."""
+    """What becomes of a bucket: it goes to another slot, is split, or is settled.
+
+    Attributes:
+        vserver_id: whose bucket.
+        bucket: its number.
+        from_slot: its slot before, or `UNASSIGNED`.
+        to_slot: its slot from now on: where new connections go.
+        reason: why.
+        old_slot: where open connections stay (the bucket is split then); `UNASSIGNED`: they go with the others.
+    """
 
     vserver_id: int
     bucket: int
     from_slot: int
     to_slot: int
     reason: Reason
+    old_slot: int = UNASSIGNED
 
 
 Move = SlotMove | BucketMove
 
 
-@dataclass(slots=True)
 class BucketMap:
     """The map as it should be on every switch. Changed only by `apply`; the planners read it.
 
     Attributes:
-        buckets: vserver id → slot of each bucket; every bucket has one.
+        buckets: vserver id → array of the slot of each bucket, `UNASSIGNED` where it has none.
         slots: slot → node id; every slot that a bucket names is there.
+        splits: (vserver id, bucket) → old slot, of each bucket that is split; its new slot is in `buckets`.
         version: grows with every `apply` that changed something.
     """
 
-    buckets: dict[int, list[int]] = field(default_factory=dict)
-    slots: dict[int, int] = field(default_factory=dict)
-    version: int = 0
-    _load: Counter[int] = field(default_factory=Counter)
+    __slots__ = ("_load", "_node_of_slot", "buckets", "slots", "splits", "version")
 
-    def __post_init__(self) -> None:
-        for slots in self.buckets.values():
-            self._load.update(slots)
+    def __init__(
+        self,
+        *,
+        buckets: Mapping[int, ArrayLike] | None = None,
+        slots: Mapping[int, int] | None = None,
+        splits: Mapping[tuple[int, int], int] | None = None,
+        version: int = 0,
+    ) -> None:
+        self.buckets: dict[int, Numbers] = {
+            vserver_id: np.array(found, dtype=np.int32) for vserver_id, found in (buckets or {}).items()
+        }
+        self.slots = dict(slots or {})
+        self.splits = dict(splits or {})
+        self.version = version
+        # One more than there are slots: the last is what UNASSIGNED (-1) finds.
+        self._node_of_slot = np.full(SLOT_LIMIT + 1, NO_NODE, dtype=np.int32)
+        self._node_of_slot[list(self.slots.keys())] = list(self.slots.values())
+        self._load = np.zeros(SLOT_LIMIT + 1, dtype=np.int64)
+        for found in self.buckets.values():
+            self._load += np.bincount(found[found != UNASSIGNED], minlength=SLOT_LIMIT + 1)
+        for old_slot in self.splits.values():
+            self._load[old_slot] += 1
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BucketMap)
+            and (self.version, self.slots, self.splits) == (other.version, other.slots, other.splits)
+            and self.buckets.keys() == other.buckets.keys()
+            and all(np.array_equal(found, other.buckets[vserver]) for vserver, found in self.buckets.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as for any value that changes
 
     def load(self, slot: int) -> int:
-        """Buckets, of all vservers, that a slot carries."""
-        return self._load[slot]
+        """Buckets, of all vservers, that a slot carries; a split bucket is carried by its old slot as well."""
+        return int(self._load[slot])
+
+    def loads(self, slots: ArrayLike) -> NDArray[np.int64]:
+        """`load` of each of some slots."""
+        found: NDArray[np.int64] = self._load[np.asarray(slots, dtype=np.int64)]
+        return found
+
+    def nodes_of(self, slots: ArrayLike) -> Numbers:
+        """The node that each of some slots points to, `NO_NODE` for one that is not in the map or `UNASSIGNED`."""
+        found: Numbers = self._node_of_slot[np.asarray(slots, dtype=np.int64)]
+        return found
+
+    def carrying(self) -> NDArray[np.int64]:
+        """The slots that carry buckets, ascending."""
+        return np.flatnonzero(self._load)
+
+    def idle_abroad(self) -> NDArray[np.int64]:
+        """The slots that carry no bucket and point to another node than their own, ascending."""
+        pointing = np.flatnonzero(self._node_of_slot)
+        abroad = (self._load[pointing] == 0) & (self._node_of_slot[pointing] != home_node(pointing))
+        found: NDArray[np.int64] = pointing[abroad]
+        return found
 
     def node_loads(self) -> Counter[int]:
-        """Buckets, of all vservers, that each node serves."""
-        loads: Counter[int] = Counter()
-        for slot, node in self.slots.items():
-            loads[node] += self._load[slot]
-        return loads
+        """Buckets, of all vservers, that each node serves; split ones count for the node of new connections."""
+        load = self._load.copy()
+        for old_slot in self.splits.values():
+            load[old_slot] -= 1
+        return _counted(np.bincount(self._node_of_slot, weights=load))
 
     def holding(self, vserver_id: int) -> Counter[int]:
-        """Buckets of one vserver that each node serves."""
-        return Counter(self.slots[slot] for slot in self.buckets[vserver_id])
+        """Buckets of one vserver that each node serves; split ones count for the node of new connections."""
+        return _counted(np.bincount(self.owners(vserver_id)))
+
+    def owners(self, vserver_id: int) -> Numbers:
+        """The node of each bucket of a vserver (for new connections), `NO_NODE` where it has none."""
+        return self.nodes_of(self.buckets[vserver_id])
+
+    def maybe_node(self, vserver_id: int, bucket: int) -> int | None:
+        """The node that serves new connections in a bucket."""
+        return self.slots.get(int(self.buckets[vserver_id][bucket]))
+
+    def maybe_old_node(self, vserver_id: int, bucket: int) -> int | None:
+        """The node that keeps the open connections of a split bucket; None if it is not split."""
+        return self.slots.get(self.splits.get((vserver_id, bucket), UNASSIGNED))
+
+    def maybe_free_slot(self, node_id: int, slots_per_node: int) -> int | None:
+        """The home slot of a node that carries least; None while all of them serve another node's buckets."""
+        return min(
+            (slot for slot in home_slots(node_id, slots_per_node) if self.slots.get(slot) == node_id),
+            key=lambda slot: (self._load[slot], slot),
+            default=None,
+        )
 
     def apply(self, moves: Sequence[Move]) -> None:
-        """Carry a plan out."""
+        """Carry moves out, one after the other."""
         for move in moves:
             match move:
                 case SlotMove():
                     self.slots[move.slot] = move.to_node
+                    self._node_of_slot[move.slot] = move.to_node
                 case BucketMove():
-                    self.buckets[move.vserver_id][move.bucket] = move.to_slot
-                    self._load[move.from_slot] -= 1
-                    self._load[move.to_slot] += 1
+                    self._place(move)
         if moves:
             self.version += 1
+
+    def _place(self, move: BucketMove) -> None:
+        key = (move.vserver_id, move.bucket)
+        before = (int(self.buckets[move.vserver_id][move.bucket]), self.splits.pop(key, UNASSIGNED))
+        self.buckets[move.vserver_id][move.bucket] = move.to_slot
+        if move.old_slot != UNASSIGNED:
+            self.splits[key] = move.old_slot
+        for slot, change in ((before[0], -1), (before[1], -1), (move.to_slot, 1), (move.old_slot, 1)):
+            if slot != UNASSIGNED:
+                self._load[slot] += change
+
+    def assign(self, vserver_id: int, buckets: ArrayLike, slots: ArrayLike) -> None:
+        """Give buckets that have none their first slots, while the map is being made: it has no other version yet."""
+        self.buckets[vserver_id][np.asarray(buckets, dtype=np.int64)] = slots
+        np.add.at(self._load, np.asarray(slots, dtype=np.int64), 1)
+
+    # Moves of one bucket, as values; nothing changes before they are applied.
+
+    def moved(self, vserver_id: int, bucket: int, to_slot: int, reason: Reason) -> BucketMove:
+        """The whole bucket goes to a slot, open connections included: for buckets that are idle."""
+        return BucketMove(
+            vserver_id=vserver_id,
+            bucket=bucket,
+            from_slot=int(self.buckets[vserver_id][bucket]),
+            to_slot=to_slot,
+            reason=reason,
+        )
+
+    def split(self, vserver_id: int, bucket: int, to_slot: int, reason: Reason) -> BucketMove:
+        """New connections go to a slot, open ones stay.
+
+        Raises:
+            ValueError: the bucket is split already (settle it first: there is one old slot) or has no slot.
+        """
+        from_slot = int(self.buckets[vserver_id][bucket])
+        if (vserver_id, bucket) in self.splits or from_slot == UNASSIGNED:
+            raise ValueError(f"bucket {bucket} of vserver {vserver_id} cannot be split now")
+        return BucketMove(
+            vserver_id=vserver_id,
+            bucket=bucket,
+            from_slot=from_slot,
+            to_slot=to_slot,
+            reason=reason,
+            old_slot=from_slot,
+        )
+
+    def settled(self, vserver_id: int, bucket: int, reason: Reason) -> BucketMove:
+        """A split ends: what is left in the old slot goes to the new one."""
+        return self.moved(vserver_id, bucket, int(self.buckets[vserver_id][bucket]), reason)
 
 
 def home_slots(node_id: int, slots_per_node: int) -> range:
@@ -104,115 +243,19 @@ def home_slots(node_id: int, slots_per_node: int) -> range:
     return range(first, first + slots_per_node)
 
 
-def home_node(slot: int) -> int:
-    """The node that a slot is reserved for."""
+SomeSlots = TypeVar("SomeSlots", int, NDArray[np.int64])
+
+
+def home_node(slot: SomeSlots) -> SomeSlots:
+    """The node that a slot is reserved for; of an array of slots, an array."""
     return slot // SLOTS_RESERVED_PER_NODE
 
 
-def spread(size: int, weights: Mapping[int, int], holding: Mapping[int, int] | None = None) -> dict[int, int]:
-    """How many of `size` buckets each node should have: by weight, largest remainder.
-
-    Equal weights differ by one at most; weight 0 gets none. Of equal remainders a node that holds one more already
-    comes first, so that nothing moves without need, then the lower id.
-
-    Raises:
-        ValueError: no node has a weight above 0.
-    """
-    total = sum(weights.values())
-    if total <= 0:
-        raise ValueError("no node has a weight above 0")
-    shares = {node: size * weight // total for node, weight in weights.items()}
-    held = holding or {}
-    by_remainder = sorted(
-        weights, key=lambda node: (-(size * weights[node] % total), held.get(node, 0) <= shares[node], node)
-    )
-    for node in by_remainder[: size - sum(shares.values())]:
-        shares[node] += 1
-    return shares
+def are_at_home(slots: NDArray[np.int64], nodes: Numbers, slots_per_node: int) -> NDArray[np.bool_]:
+    """Whether each slot is a home slot of the node beside it."""
+    found: NDArray[np.bool_] = (home_node(slots) == nodes) & (slots % SLOTS_RESERVED_PER_NODE < slots_per_node)
+    return found
 
 
-class SlotPicker:
-    """Hands out, for a node, the home slot that carries least, counting what it has handed out."""
-
-    def __init__(self, bucket_map: BucketMap, slots_per_node: int) -> None:
-        self._map = bucket_map
-        self._slots_per_node = slots_per_node
-        self._heaps: dict[int, list[tuple[int, int]]] = {}
-
-    def maybe_pick(self, node: int) -> int | None:
-        """A home slot of the node that points to it; None while all of them serve another node's buckets."""
-        heap = self._heaps.get(node)
-        if heap is None:
-            slots = (s for s in home_slots(node, self._slots_per_node) if self._map.slots.get(s) == node)
-            heap = self._heaps[node] = [(self._map.load(slot), slot) for slot in slots]
-            heapq.heapify(heap)
-        if not heap:
-            return None
-        load, slot = heap[0]
-        heapq.heapreplace(heap, (load + 1, slot))
-        return slot
-
-
-def adopt(
-    read_buckets: Mapping[int, Mapping[int, int]],
-    read_slots: Mapping[int, int],
-    *,
-    sizes: Mapping[int, int],
-    weights: Mapping[int, int],
-    configured: Collection[int],
-    slots_per_node: int,
-) -> BucketMap:
-    """The map that a switch holds, completed [B7]; with nothing read, a fresh one spread by weight.
-
-    Args:
-        read_buckets: vserver id → bucket → slot, as read back.
-        read_slots: slot → node id, as read back; the node may be one that is no longer configured.
-        sizes: vserver id → number of buckets.
-        weights: node id → weight, of the nodes that new buckets may go to; not empty. If all are 0 they count as equal.
-        configured: ids of all nodes.
-        slots_per_node: home slots of a node that are used.
-    """
-    if not any(weights.values()):
-        weights = dict.fromkeys(weights, 1)
-    kept = {
-        vserver: {b: s for b, s in read_buckets.get(vserver, {}).items() if b < size and s in read_slots}
-        for vserver, size in sizes.items()
-    }
-    carrying = {slot for slots in kept.values() for slot in slots.values()}
-    homes = {slot: node for node in configured for slot in home_slots(node, slots_per_node)}
-    slots = homes | {slot: node for slot, node in read_slots.items() if slot in carrying}
-    whole = BucketMap(buckets={vserver: list(found.values()) for vserver, found in kept.items()}, slots=slots)
-    picker = SlotPicker(whole, slots_per_node)
-    buckets = {}
-    for vserver, size in sizes.items():
-        missing = [bucket for bucket in range(size) if bucket not in kept[vserver]]
-        filled = kept[vserver] | dict(
-            zip(missing, _fill(len(missing), size, weights, whole.holding(vserver), slots, picker), strict=True)
-        )
-        buckets[vserver] = [filled[bucket] for bucket in range(size)]
-    return BucketMap(buckets=buckets, slots=slots)
-
-
-def _fill(
-    count: int,
-    size: int,
-    weights: Mapping[int, int],
-    holding: Mapping[int, int],
-    slots: Mapping[int, int],
-    picker: SlotPicker,
-) -> list[int]:
-    """Slots for `count` buckets, the node that is furthest below its share first."""
-    wanting = [(holding.get(node, 0) - share, node) for node, share in spread(size, weights, holding).items()]
-    heapq.heapify(wanting)
-    result: list[int] = []
-    while len(result) < count and wanting:
-        excess, node = wanting[0]
-        slot = picker.maybe_pick(node)
-        if slot is None:
-            heapq.heappop(wanting)
-        else:
-            result.append(slot)
-            heapq.heapreplace(wanting, (excess + 1, node))
-    # Where a foreign map leaves no node a home slot to itself, any slot will do: the planner tidies up.
-    result += islice(cycle(sorted(slots)), count - len(result))
-    return result
+def _counted(counts: NDArray[np.int64] | NDArray[np.float64]) -> Counter[int]:
+    return Counter({int(n): int(counts[n]) for n in np.flatnonzero(counts) if n != NO_NODE})

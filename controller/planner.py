@@ -4,7 +4,9 @@
    survivors [B3]. Nobody else's buckets move.
 2. `plan_tidy`, in the background: buckets go from slots that are not at home to home slots of the node that serves
    them now (no client moves), and a slot that has lost all its buckets goes home, ready for its node's return.
-3. `plan_rebalance`: towards the weighted target, but only buckets that are idle now, so no connection breaks [B4].
+3. `make_plan`: which buckets must go elsewhere for the weighted target [B4] [B9]; `plan_rebalance` does at once what
+   of it is idle now, so no connection breaks.
+4. `plan_assignment`: where a bucket without a slot goes when its first packet comes [B2].
 """
 
 from __future__ import annotations
@@ -12,17 +14,30 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from controller.buckets import (
+    NO_NODE,
+    UNASSIGNED,
     BucketMap,
     BucketMove,
     Move,
+    Numbers,
     Reason,
     SlotMove,
-    SlotPicker,
+    are_at_home,
     home_node,
     home_slots,
-    spread,
 )
+from controller.plan import MOVE_DTYPE, Plan
+from controller.shares import Counts, fill, interleave, shares
+from controller.slots import have_free_slots, pick_slots
+
+# 16 of 4,096: what the transit filter is good for (docs/pipeline.md, "Split buckets").
+WAVES_PER_MAP = 256
+
+_NO_MOVES = np.zeros(0, dtype=MOVE_DTYPE)
 
 
 def plan_failover(
@@ -38,68 +53,162 @@ def plan_failover(
         survivors: node id → weight above 0. When it is empty the last map is kept.
         slots_per_node: home slots of a node that are used.
     """
-    if not survivors:
+    if not survivors or not down:
         return ()
-    orphans = sorted(
-        (slot for slot, node in bucket_map.slots.items() if node in down and bucket_map.load(slot)),
-        key=lambda slot: (-bucket_map.load(slot), slot),
-    )
-    if not orphans:
+    carrying = bucket_map.carrying()
+    orphans = carrying[np.isin(bucket_map.nodes_of(carrying), list(down))]
+    if not len(orphans):
         return ()
+    heaviest_first = orphans[np.lexsort((orphans, -bucket_map.loads(orphans)))]
+    weight_of = dict(zip(heaviest_first.tolist(), bucket_map.loads(heaviest_first).tolist(), strict=True))
     loads = bucket_map.node_loads()
     targets: dict[int, int] = {}
-    for slot in orphans:
+    for slot, load in weight_of.items():
         home = home_node(slot)
         if home in survivors and slot in home_slots(home, slots_per_node):
             targets[slot] = home
-            loads[home] += bucket_map.load(slot)
+            loads[home] += load
     heap = [(loads[node] / weight, node) for node, weight in survivors.items()]
     heapq.heapify(heap)
-    for slot in orphans:
+    for slot, load in weight_of.items():
         if slot not in targets:
             share, node = heap[0]
             targets[slot] = node
-            heapq.heapreplace(heap, (share + bucket_map.load(slot) / survivors[node], node))
+            heapq.heapreplace(heap, (share + load / survivors[node], node))
     return tuple(
         SlotMove(slot=slot, from_node=bucket_map.slots[slot], to_node=targets[slot], reason=Reason.NODE_DOWN)
-        for slot in orphans
+        for slot in weight_of
     )
 
 
 def plan_tidy(bucket_map: BucketMap, slots_per_node: int, limit: int) -> tuple[Move, ...]:
-    """Bring buckets and slots home: first up to `limit` buckets, when none is left the empty slots."""
-    at_home = {
-        slot
-        for slot, node in bucket_map.slots.items()
-        if home_node(slot) == node and slot in home_slots(node, slots_per_node)
-    }
-    away = {slot for slot in bucket_map.slots if slot not in at_home and bucket_map.load(slot)}
+    """Bring buckets and slots home: first up to `limit` buckets, when none is left the empty slots.
+
+    A split bucket whose old slot is not at home is settled: the connections that it was split for went with their node.
+    """
+    carrying = bucket_map.carrying()
+    nodes = bucket_map.nodes_of(carrying)
+    is_away = ~are_at_home(carrying, nodes, slots_per_node)
+    away = carrying[is_away]
     moves: list[Move] = []
-    if away:
-        picker = SlotPicker(bucket_map, slots_per_node)
-        for vserver_id, bucket, slot in _buckets_in(bucket_map, away):
-            to_slot = picker.maybe_pick(bucket_map.slots[slot])
-            if to_slot is None:
-                continue
-            move = BucketMove(
-                vserver_id=vserver_id, bucket=bucket, from_slot=slot, to_slot=to_slot, reason=Reason.NORMALISE
-            )
-            moves.append(move)
-            if len(moves) == limit:
-                break
+    if len(away):
+        movable = away[have_free_slots(bucket_map, nodes[is_away], slots_per_node)]
+        abroad = set(away.tolist())
+        for (vserver_id, bucket), old_slot in bucket_map.splits.items():
+            if old_slot in abroad and len(moves) < limit:
+                moves.append(bucket_map.settled(vserver_id, bucket, Reason.NORMALISE))
+        moves += _to_home_slots(bucket_map, movable, slots_per_node, limit) if not moves else ()
     if moves:
         return tuple(moves)
     return tuple(
-        SlotMove(slot=slot, from_node=node, to_node=home_node(slot), reason=Reason.HOME)
-        for slot, node in sorted(bucket_map.slots.items())
-        if node != home_node(slot) and not bucket_map.load(slot)
+        SlotMove(slot=slot, from_node=bucket_map.slots[slot], to_node=home_node(slot), reason=Reason.HOME)
+        for slot in bucket_map.idle_abroad().tolist()
     )
+
+
+def _to_home_slots(
+    bucket_map: BucketMap, away: NDArray[np.int64], slots_per_node: int, limit: int
+) -> tuple[BucketMove, ...]:
+    """Moves of up to `limit` buckets that are in these slots."""
+    found: list[tuple[int, int, int]] = []
+    for vserver_id, slots in bucket_map.buckets.items():
+        hits = np.flatnonzero(np.isin(slots, away))[: limit - len(found)]
+        found += zip([vserver_id] * len(hits), hits.tolist(), slots[hits].tolist(), strict=True)
+        if len(found) == limit:
+            break
+    to_slots = pick_slots(bucket_map, bucket_map.nodes_of([slot for _, _, slot in found]), slots_per_node)
+    return tuple(
+        BucketMove(
+            vserver_id=vserver_id,
+            bucket=bucket,
+            from_slot=slot,
+            to_slot=to_slot,
+            reason=Reason.NORMALISE,
+            old_slot=bucket_map.splits.get((vserver_id, bucket), UNASSIGNED),
+        )
+        for (vserver_id, bucket, slot), to_slot in zip(found, to_slots.tolist(), strict=True)
+    )
+
+
+def make_plan(bucket_map: BucketMap, weights: Mapping[int, int], reason: Reason) -> Plan:
+    """The fewest moves after which each node has its share of each vserver's buckets.
+
+    Buckets without a slot stay so. Split buckets count for their new node, and are moved last of a node's: they have
+    to be settled first. In a wave are 1 / `WAVES_PER_MAP` of a vserver's buckets at most.
+
+    Args:
+        bucket_map: the map as it is.
+        weights: node id → weight as it is meant: 0 for a node that is drained; a node that is not in it gets nothing
+            and keeps nothing. If none is above 0 nothing moves: there is nowhere to go.
+        reason: why the plan is asked for.
+    """
+    parts = [_moves_of(bucket_map, vserver_id, weights) for vserver_id in sorted(bucket_map.buckets)]
+    moves = np.concatenate([_NO_MOVES, *parts])
+    return Plan(map_version=bucket_map.version, reason=reason, moves=moves[np.argsort(moves["wave"], kind="stable")])
+
+
+def _moves_of(bucket_map: BucketMap, vserver_id: int, weights: Mapping[int, int]) -> NDArray[np.void]:
+    owners = bucket_map.owners(vserver_id)
+    last = {bucket for vserver, bucket in bucket_map.splits if vserver == vserver_id}
+    candidates = np.flatnonzero(owners != NO_NODE)
+    if last:
+        candidates = candidates[np.argsort(np.isin(candidates, list(last)), kind="stable")]
+    moving, to_nodes = _balance(owners, candidates, weights)
+    moves = np.zeros(len(moving), dtype=MOVE_DTYPE)
+    moves["vserver_id"] = vserver_id
+    moves["bucket"] = moving
+    moves["from_node"] = owners[moving]
+    moves["to_node"] = to_nodes
+    moves["wave"] = np.arange(len(moving)) // max(1, len(owners) // WAVES_PER_MAP)
+    return moves
+
+
+def _balance(
+    owners: Numbers, candidates: NDArray[np.int64], weights: Mapping[int, int], able: Collection[int] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which candidates leave nodes that have more than their share, and where they go, evenly in turn.
+
+    Args:
+        owners: the node of each bucket.
+        candidates: buckets that may move, the first of a node's first.
+        weights: node id → weight.
+        able: the nodes that may be given buckets; None: all.
+    """
+    nodes = np.union1d(np.unique(owners[owners != NO_NODE]), sorted(weights)).astype(np.int64)
+    weight = np.array([weights.get(node, 0) for node in nodes.tolist()], dtype=np.int64)
+    nothing = np.zeros(0, dtype=np.int64)
+    if not weight.any() or not len(candidates):
+        return nothing, nothing
+    holding = np.bincount(np.searchsorted(nodes, owners[owners != NO_NODE]), minlength=len(nodes))
+    excess = holding - shares(int(holding.sum()), weight, holding)
+    taking = np.maximum(-excess, 0)
+    if able is not None:
+        taking[~np.isin(nodes, list(able))] = 0
+    giver = np.searchsorted(nodes, owners[candidates])
+    by_giver = np.argsort(giver, kind="stable")
+    offered = np.bincount(giver, minlength=len(nodes))
+    giving = np.minimum(np.maximum(excess, 0), offered)
+    firsts = np.cumsum(offered) - offered
+    # One of each giver in turn, in proportion.
+    turns = interleave(giving)
+    seen: Counts = np.argsort(np.argsort(turns, kind="stable"), kind="stable")
+    rank = seen - (np.cumsum(giving) - giving)[turns]
+    moving = candidates[by_giver[firsts[turns] + rank]]
+    takers = interleave(taking) if giving.sum() == taking.sum() else _neediest(taking, len(moving))
+    count = min(len(moving), len(takers))
+    return moving[:count], nodes[takers[:count]]
+
+
+def _neediest(taking: Counts, count: int) -> Counts:
+    """The order in which nodes are given fewer buckets than they need: who lacks most first."""
+    wanting = np.flatnonzero(taking)
+    return wanting[fill(-taking[wanting], min(count, int(taking.sum())))] if len(wanting) else wanting
 
 
 def plan_rebalance(
     bucket_map: BucketMap, vserver_id: int, idle: Iterable[int], weights: Mapping[int, int], slots_per_node: int
 ) -> tuple[BucketMove, ...]:
-    """Move idle buckets of one vserver from nodes above their share to nodes below it.
+    """Move idle buckets of one vserver from nodes above their share to nodes below it. Split buckets stay.
 
     Args:
         bucket_map: the map as it is.
@@ -108,46 +217,56 @@ def plan_rebalance(
         weights: node id → weight of the nodes that may serve; at least one above 0.
         slots_per_node: home slots of a node that are used.
     """
-    slots = bucket_map.buckets[vserver_id]
-    holding = bucket_map.holding(vserver_id)
-    shares = spread(len(slots), weights, holding)
-    wanting = [(holding[node] - share, node) for node, share in shares.items() if holding[node] < share]
-    if not wanting:
-        return ()
-    heapq.heapify(wanting)
-    excess = {node: count - shares.get(node, 0) for node, count in holding.items()}
-    picker = SlotPicker(bucket_map, slots_per_node)
-    moves = []
-    for bucket in sorted(set(idle)):
-        owner = bucket_map.slots[slots[bucket]]
-        if excess[owner] <= 0:
-            continue
-        to_slot = None
-        while wanting and to_slot is None:
-            missing, node = wanting[0]
-            to_slot = picker.maybe_pick(node)
-            if to_slot is None or missing == -1:
-                heapq.heappop(wanting)
-            else:
-                heapq.heapreplace(wanting, (missing + 1, node))
-        if to_slot is None:
-            break
-        excess[owner] -= 1
-        moves.append(
-            BucketMove(
-                vserver_id=vserver_id,
-                bucket=bucket,
-                from_slot=slots[bucket],
-                to_slot=to_slot,
-                reason=Reason.REBALANCE,
-            )
+    owners = bucket_map.owners(vserver_id)
+    candidates = np.unique(np.fromiter(idle, dtype=np.int64))
+    candidates = candidates[owners[candidates] != NO_NODE]
+    if bucket_map.splits:
+        candidates = np.array(
+            [b for b in candidates.tolist() if (vserver_id, b) not in bucket_map.splits], dtype=np.int64
         )
-    return tuple(moves)
+    nodes = np.array(sorted(weights))
+    able = nodes[have_free_slots(bucket_map, nodes, slots_per_node)]
+    moving, to_nodes = _balance(owners, candidates, weights, able.tolist())
+    order = np.argsort(moving)
+    to_slots = pick_slots(bucket_map, to_nodes[order], slots_per_node)
+    return tuple(
+        bucket_map.moved(vserver_id, bucket, to_slot, Reason.REBALANCE)
+        for bucket, to_slot in zip(moving[order].tolist(), to_slots.tolist(), strict=True)
+    )
 
 
-def _buckets_in(bucket_map: BucketMap, wanted: Collection[int]) -> Iterable[tuple[int, int, int]]:
-    """(vserver id, bucket, slot) of every bucket in one of these slots."""
-    for vserver_id, slots in bucket_map.buckets.items():
-        for bucket, slot in enumerate(slots):
-            if slot in wanted:
-                yield vserver_id, bucket, slot
+def plan_assignment(
+    bucket_map: BucketMap,
+    vserver_id: int,
+    bucket: int,
+    weights: Mapping[int, int],
+    slots_per_node: int,
+    *,
+    hits: Mapping[int, int],
+    open_connections: Mapping[int, int],
+) -> tuple[BucketMove, ...]:
+    """Where a bucket without a slot goes: the node with fewest of the vserver's buckets per weight, then with fewest
+    hits, then with fewest open connections, then the lowest id.
+
+    Args:
+        bucket_map: the map as it is.
+        vserver_id: whose bucket.
+        bucket: its number.
+        weights: node id → weight of the nodes that may serve.
+        slots_per_node: home slots of a node that are used.
+        hits: node id → what it was asked so far; 0 if it is not in it.
+        open_connections: node id → connections that it has open; 0 if it is not in it.
+
+    Returns:
+        one move, or none: the bucket has a slot, or no node that may serve has one.
+    """
+    if bucket_map.buckets[vserver_id][bucket] != UNASSIGNED:
+        return ()
+    holding = bucket_map.holding(vserver_id)
+    ranked = sorted(
+        (node for node, weight in weights.items() if weight > 0),
+        key=lambda node: (holding[node] / weights[node], hits.get(node, 0), open_connections.get(node, 0), node),
+    )
+    slots = (bucket_map.maybe_free_slot(node, slots_per_node) for node in ranked)
+    to_slot = next((slot for slot in slots if slot is not None), None)
+    return () if to_slot is None else (bucket_map.moved(vserver_id, bucket, to_slot, Reason.ASSIGN),)

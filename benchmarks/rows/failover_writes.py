@@ -25,7 +25,7 @@ def sample(_profile: Profile) -> Mapping[str, float]:
 
 
 def _entries(bucket_map: BucketMap) -> dict[Key, Entry]:
-    buckets = enumerate(bucket_map.buckets[VSERVER_ID])
+    buckets = enumerate(bucket_map.buckets[VSERVER_ID].tolist())
     return {
         **{Key(Kind.SLOT, (slot,)): Entry((node,)) for slot, node in bucket_map.slots.items()},
         **{Key(Kind.BUCKET, (VSERVER_ID, bucket)): Entry((slot,)) for bucket, slot in buckets},

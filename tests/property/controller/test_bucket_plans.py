@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from controller.buckets import BucketMap, adopt, home_node, home_slots, spread
-from controller.planner import plan_failover, plan_rebalance, plan_tidy
+from controller.adoption import adopt
+from controller.buckets import UNASSIGNED, BucketMap, Reason, home_node, home_slots
+from controller.planner import make_plan, plan_failover, plan_rebalance, plan_tidy
+from controller.shares import spread
 
 weights_by_node = st.dictionaries(st.integers(1, 60), st.integers(0, 50), min_size=1, max_size=12).filter(
     lambda weights: any(weights.values())
@@ -33,7 +36,7 @@ def test_a_fresh_map_has_the_shares_and_reading_it_back_changes_nothing(
     fresh = adopt({}, {}, sizes={1: size}, weights=weights, configured=weights.keys(), slots_per_node=slots_per_node)
     assert +fresh.holding(1) == +Counter(spread(size, weights))
     again = adopt(
-        {1: dict(enumerate(fresh.buckets[1]))},
+        fresh.buckets,
         fresh.slots,
         sizes={1: size},
         weights=weights,
@@ -46,17 +49,17 @@ def test_a_fresh_map_has_the_shares_and_reading_it_back_changes_nothing(
 
 
 @given(
-    read=st.dictionaries(st.integers(0, 300), st.integers(0, 80), max_size=300),
+    read=st.lists(st.integers(UNASSIGNED, 80), max_size=300),
     slots=st.dictionaries(st.integers(0, 80), st.integers(1, 6), max_size=60),
     weights=st.dictionaries(st.integers(1, 4), st.integers(0, 3), min_size=1),
 )
 def test_any_foreign_map_is_completed_and_kept_where_it_can_be(
-    read: dict[int, int], slots: dict[int, int], weights: dict[int, int]
+    read: list[int], slots: dict[int, int], weights: dict[int, int]
 ) -> None:
     adopted = adopt({1: read}, slots, sizes={1: 256}, weights=weights, configured=weights.keys(), slots_per_node=4)
     assert len(adopted.buckets[1]) == 256
     assert all(slot in adopted.slots for slot in adopted.buckets[1])
-    kept = {bucket: slot for bucket, slot in read.items() if bucket < 256 and slot in slots}
+    kept = {bucket: slot for bucket, slot in enumerate(read) if bucket < 256 and slot in slots}
     assert all(adopted.buckets[1][b] == s and adopted.slots[s] == slots[s] for b, s in kept.items())
 
 
@@ -72,6 +75,56 @@ def test_rebalancing_moves_no_more_buckets_than_the_shares_differ(weights: dict[
     bucket_map.apply(moves)
     assert bucket_map.holding(1) == Counter(shares)
     assert plan_rebalance(bucket_map, 1, range(256), changed, 4) == ()
+
+
+def fewest_moves(size: int, weights: dict[int, int], holding: Counter[int]) -> int:
+    """Over every way to give the largest remainders one more: what must leave its node at least."""
+    total = sum(weights.values())
+    whole = {node: size * weight // total for node, weight in weights.items()}
+    ranked = sorted(weights, key=lambda node: -(size * weights[node] % total))
+    more = size - sum(whole.values())
+    least = size * weights[ranked[more - 1]] % total if more else total
+    sure = [node for node in ranked if size * weights[node] % total > least]
+    tied = [node for node in ranked if size * weights[node] % total == least]
+    return min(
+        sum(max(0, count - whole.get(node, 0) - (node in sure or node in lucky)) for node, count in holding.items())
+        for lucky in combinations(tied, more - len(sure))
+    )
+
+
+@given(
+    slots=st.lists(st.integers(0, 7), min_size=1, max_size=120),
+    weights=st.dictionaries(st.integers(1, 8), st.integers(0, 4), min_size=1, max_size=8).filter(
+        lambda weights: any(weights.values())
+    ),
+    splits=st.dictionaries(st.integers(0, 119), st.integers(1, 7), max_size=8),
+)
+def test_a_plan_moves_the_fewest_and_once_carried_out_there_is_nothing_left(
+    slots: list[int], weights: dict[int, int], splits: dict[int, int]
+) -> None:
+    assigned = [node * 16 if node else UNASSIGNED for node in slots]
+    bucket_map = BucketMap(
+        buckets={1: assigned, 2: assigned[::-1]},
+        slots={node * 16: node for node in range(1, 9)},
+        splits={(1, b): node * 16 for b, node in splits.items() if b < len(slots) and slots[b]},
+    )
+    before = {vserver_id: bucket_map.holding(vserver_id) for vserver_id in (1, 2)}
+    plan = make_plan(bucket_map, weights, Reason.WEIGHTS)
+    size = sum(before[1].values())
+    assert plan.by_vserver() == +Counter(dict.fromkeys((1, 2), fewest_moves(size, weights, before[1])))
+    assert plan == make_plan(bucket_map, dict(reversed(weights.items())), Reason.WEIGHTS)
+    seen = set()
+    for move in plan:
+        assert bucket_map.maybe_node(move.vserver_id, move.bucket) == move.from_node != move.to_node
+        assert weights[move.to_node] > 0
+        seen.add((move.vserver_id, move.bucket))
+    assert len(seen) == len(plan)
+    assert [move.wave for move in plan] == sorted(move.wave for move in plan)
+    bucket_map.apply([bucket_map.moved(m.vserver_id, m.bucket, m.to_node * 16, plan.reason) for m in plan])
+    for vserver_id in (1, 2):
+        assert bucket_map.holding(vserver_id) == +Counter(spread(size, weights, before[vserver_id]))
+        assert (bucket_map.buckets[vserver_id] == UNASSIGNED).sum() == slots.count(0), "nobody has asked for those"
+    assert not make_plan(bucket_map, weights, Reason.WEIGHTS)
 
 
 class Array(RuleBasedStateMachine):
@@ -97,7 +150,7 @@ class Array(RuleBasedStateMachine):
         return {node: weight for node, weight in self.weights.items() if node not in self.down}
 
     def _owners(self) -> list[int]:
-        return [self.map.slots[slot] for slots in self.map.buckets.values() for slot in slots]
+        return [node for vserver_id in self.map.buckets for node in self.map.owners(vserver_id).tolist()]
 
     def _fail_over(self) -> None:
         before, dead = self._owners(), set(self.down)
@@ -155,9 +208,10 @@ class Array(RuleBasedStateMachine):
         if hasattr(self, "map"):
             for slots in self.map.buckets.values():
                 assert len(slots) == 256
-                assert all(slot in self.map.slots for slot in slots)
+                assert all(slot in self.map.slots for slot in slots.tolist())
             assert set(self.map.slots) == {s for n in self.weights for s in home_slots(n, self.slots_per_node)}
-            recount = Counter(slot for slots in self.map.buckets.values() for slot in slots)
+            recount = Counter(slot for slots in self.map.buckets.values() for slot in slots.tolist())
+            recount.update(self.map.splits.values())
             assert all(self.map.load(slot) == recount[slot] for slot in self.map.slots)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from controller.buckets import BucketMap, BucketMove, Reason, SlotMove, adopt, home_slots
-from controller.planner import plan_failover, plan_rebalance, plan_tidy
+from controller.adoption import adopt
+from controller.buckets import UNASSIGNED, BucketMap, BucketMove, Reason, SlotMove, home_slots
+from controller.plan import PlannedMove
+from controller.planner import make_plan, plan_assignment, plan_failover, plan_rebalance, plan_tidy
 
 NODES = {1: 1, 2: 1, 3: 1}
 
@@ -51,14 +53,14 @@ def test_a_slot_whose_own_node_is_back_goes_home() -> None:
 def test_tidying_brings_buckets_home_then_slots_and_then_is_done() -> None:
     bucket_map = fresh(256)
     bucket_map.apply(plan_failover(bucket_map, {2}, {1: 1, 3: 1}, 16))
-    owners = [bucket_map.slots[slot] for slot in bucket_map.buckets[7]]
+    owners = bucket_map.owners(7).tolist()
     steps = []
     while moves := plan_tidy(bucket_map, 16, limit=50):
         steps.append({type(move) for move in moves})
         assert len([move for move in moves if isinstance(move, BucketMove)]) <= 50
         bucket_map.apply(moves)
     assert steps == [{BucketMove}, {BucketMove}, {SlotMove}]
-    assert [bucket_map.slots[slot] for slot in bucket_map.buckets[7]] == owners, "no client moves"
+    assert bucket_map.owners(7).tolist() == owners, "no client moves"
     assert all(slot // 16 == node for slot, node in bucket_map.slots.items())
     levels = [bucket_map.load(slot) for slot in home_slots(1, 16)]
     assert max(levels) - min(levels) <= 1
@@ -88,3 +90,70 @@ def test_a_node_of_weight_zero_is_emptied_as_it_falls_idle() -> None:
 def test_a_node_whose_slots_carry_others_buckets_gets_nothing_yet() -> None:
     bucket_map = BucketMap(buckets={7: [16] * 256}, slots={16: 2, 32: 2})
     assert plan_rebalance(bucket_map, 7, range(256), {1: 1, 2: 1}, 1) == ()
+
+
+def test_a_plan_names_what_moves_and_why() -> None:
+    bucket_map = BucketMap(buckets={7: [16] * 5 + [32]}, slots={16: 1, 32: 2})
+    plan = make_plan(bucket_map, {1: 1, 2: 1}, Reason.WEIGHTS)
+    assert list(plan) == [PlannedMove(7, 0, 1, 2, 0), PlannedMove(7, 1, 1, 2, 1)]
+    assert (plan.reason, plan.map_version, len(plan), plan.waves) == (Reason.WEIGHTS, 0, 2, 2)
+    assert plan.wave(1) == (PlannedMove(7, 1, 1, 2, 1),)
+    assert (plan.by_vserver(), plan.losses(), plan.gains()) == ({7: 2}, {1: 2}, {2: 2})
+    assert plan == make_plan(bucket_map, {1: 1, 2: 1}, Reason.WEIGHTS)
+    assert hash(plan) == hash(make_plan(bucket_map, {1: 1, 2: 1}, Reason.WEIGHTS))
+    assert plan != make_plan(bucket_map, {1: 1, 2: 1}, Reason.DRAIN)
+    assert plan.is_for(bucket_map)
+    bucket_map.apply([bucket_map.moved(7, 0, 32, plan.reason)])
+    assert not plan.is_for(bucket_map)
+
+
+def test_a_drained_node_keeps_nothing_and_the_others_take_over_in_turn() -> None:
+    plan = make_plan(fresh(3 * 1024), {1: 1, 2: 0, 3: 1}, Reason.DRAIN)
+    assert (plan.losses(), plan.gains()) == ({2: 1024}, {1: 512, 3: 512})
+    assert {move.to_node for move in plan.wave(0)} == {1, 3}
+    assert all(len(plan.wave(number)) == 12 for number in range(plan.waves - 1)), "1/256 of the vserver's buckets"
+
+
+def test_where_nobody_has_weight_nothing_moves() -> None:
+    assert not make_plan(fresh(), dict.fromkeys(NODES, 0), Reason.DRAIN)
+    assert not make_plan(fresh(), {}, Reason.DRAIN)
+
+
+def test_split_buckets_are_moved_last_and_not_by_rebalancing() -> None:
+    bucket_map = BucketMap(buckets={7: [16] * 4}, slots={16: 1, 32: 2, 48: 3})
+    bucket_map.apply([bucket_map.split(7, 0, 32, Reason.REBALANCE), bucket_map.moved(7, 1, 32, Reason.REBALANCE)])
+    plan = make_plan(bucket_map, {1: 1, 2: 0, 3: 1}, Reason.DRAIN)
+    assert list(plan) == [PlannedMove(7, 1, 2, 3, 0), PlannedMove(7, 0, 2, 3, 1)]
+    assert [move.bucket for move in plan_rebalance(bucket_map, 7, range(4), {1: 1, 2: 0, 3: 1}, 1)] == [1]
+
+
+def test_tidying_keeps_splits_and_settles_those_whose_connections_are_lost() -> None:
+    bucket_map = BucketMap(buckets={7: [16, 32, 16]}, slots={16: 1, 32: 2, 48: 3})
+    bucket_map.apply([bucket_map.split(7, 0, 32, Reason.DRAIN), bucket_map.split(7, 1, 16, Reason.DRAIN)])
+    bucket_map.apply(plan_failover(bucket_map, {2}, {3: 1}, 1))
+    assert bucket_map.owners(7).tolist() == [3, 1, 1]
+    assert plan_tidy(bucket_map, 1, 9) == (
+        BucketMove(vserver_id=7, bucket=1, from_slot=16, to_slot=16, reason=Reason.NORMALISE),
+    ), "its open connections were node 2's"
+    bucket_map.apply(plan_tidy(bucket_map, 1, 9))
+    assert plan_tidy(bucket_map, 1, 9) == (
+        BucketMove(vserver_id=7, bucket=0, from_slot=32, to_slot=48, reason=Reason.NORMALISE, old_slot=16),
+    ), "node 1 has open connections in it"
+
+
+def test_a_bucket_on_demand_goes_to_who_has_least_per_weight_then_fewest_hits_then_connections() -> None:
+    bucket_map = BucketMap(buckets={7: [UNASSIGNED] * 4 + [16]}, slots={16: 1, 32: 2, 48: 3})
+
+    def to_slots(weights: dict[int, int], hits: dict[int, int], open_connections: dict[int, int]) -> list[int]:
+        moves = plan_assignment(bucket_map, 7, 0, weights, 1, hits=hits, open_connections=open_connections)
+        return [move.to_slot for move in moves]
+
+    assert to_slots({1: 1, 2: 1, 3: 1}, {}, {}) == [32]
+    assert to_slots({1: 1, 2: 1, 3: 1}, {2: 5, 3: 4}, {3: 9}) == [48]
+    assert to_slots({1: 1, 2: 1, 3: 1}, {2: 5, 3: 5}, {2: 2, 3: 1}) == [48]
+    assert to_slots({1: 1, 2: 0}, {}, {}) == [16]
+    assert to_slots({4: 1}, {}, {}) == [], "it has no slot"
+    (move,) = plan_assignment(bucket_map, 7, 0, {2: 1}, 1, hits={}, open_connections={})
+    bucket_map.apply([move])
+    assert (bucket_map.maybe_node(7, 0), bucket_map.load(32)) == (2, 1)
+    assert plan_assignment(bucket_map, 7, 0, {3: 1}, 1, hits={}, open_connections={}) == (), "it has one now"
