@@ -107,10 +107,10 @@ class Prober:
         packets = []
         while self._targets and self._targets[0].due_ns <= now_ns:
             target = self._targets.popleft()
-            packets.append(self._probe(target, now_ns))
-            target.due_ns += self._interval_ns
-            if target.due_ns <= now_ns:  # after a pause, go on from now: no burst to catch up
-                target.due_ns = now_ns + self._interval_ns
+            missed = (now_ns - target.due_ns) // self._interval_ns
+            if not missed:  # after a pause every target goes on in its own time: a burst of all would be lost in part
+                packets.append(self._probe(target, now_ns))
+            target.due_ns += (missed + 1) * self._interval_ns
             self._targets.append(target)
         return packets, failures
 
