@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from benchmarks.harness import Benchmark
 from benchmarks.rows import (
+    controller_memory_mib,
     failover_writes,
     generator_pps,
     map_65536_s,
@@ -31,6 +32,7 @@ BENCHMARKS: Sequence[Benchmark] = (
     node_failover_ms.BENCHMARK,
     plan_65536x256_ms.BENCHMARK,
     failover_writes.BENCHMARK,
+    controller_memory_mib.BENCHMARK,
 )
 
 

@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
+from controller.actual import Actual, Rows, rows
 from controller.adoption import adopt
 from controller.buckets import UNASSIGNED, BucketMap, BucketMove, Move, Reason, SlotMove
-from controller.entries import Entry, Key, Kind
+from controller.entries import SPLIT_SLOT, Entry, Key, Kind
 from controller.planner import plan_failover, plan_rebalance, plan_tidy
 from pentaflow.config import Configuration, parse_mac
 
 _NS_PER_S = 1_000_000_000
+_NS_PER_TICK = 1_024_000  # of the transit filter's clock
 
 
 class Assignment:
@@ -36,28 +38,41 @@ class Assignment:
                 return None
             return Entry((node.id, self._macs[node.id], node.ports[switch]))
         vserver_id, bucket = key.match
-        slot = self._maybe_slot(vserver_id, bucket)
-        return None if slot is None else Entry((slot,), self._idle_ns[vserver_id])
-
-    def _maybe_slot(self, vserver_id: int, bucket: int) -> int | None:
         slots = self.map.buckets.get(vserver_id)
         if slots is None or bucket >= len(slots) or slots[bucket] == UNASSIGNED:
             return None
-        return int(slots[bucket])
+        slot, old_slot = int(slots[bucket]), self.map.splits.get((vserver_id, bucket))
+        idle_ns = self._idle_ns[vserver_id]
+        if old_slot is None:
+            return Entry((slot,), idle_ns)
+        return Entry((slot, old_slot, _window(idle_ns)), idle_ns, SPLIT_SLOT)
 
-    def entry_keys(self) -> Iterator[Key]:
-        """The keys of all entries."""
-        for slot in self.map.slots:
-            yield Key(Kind.SLOT, (slot,))
-        for vserver_id, slots in self.map.buckets.items():
-            for bucket in range(len(slots)):
-                yield Key(Kind.BUCKET, (vserver_id, bucket))
+    def bucket_rows(self, vserver_id: int) -> Rows:
+        """The entries of all buckets of a vserver."""
+        found = rows(self._sizes[vserver_id])
+        if vserver_id not in self.map.buckets:
+            return found
+        found["slot"] = self.map.buckets[vserver_id]
+        idle_ns = self._idle_ns[vserver_id]
+        found["idle_timeout_ns"] = np.where(found["slot"] == UNASSIGNED, 0, idle_ns)
+        for (split_vserver_id, bucket), old_slot in self.map.splits.items():
+            if split_vserver_id == vserver_id:
+                found["old_slot"][bucket], found["window"][bucket] = old_slot, _window(idle_ns)
+        return found
+
+    def new_actual(self) -> Actual:
+        """What an empty switch holds."""
+        return Actual(self._sizes)
+
+    def slot_keys(self) -> Iterator[Key]:
+        """The keys of all `slot` entries."""
+        return (Key(Kind.SLOT, (slot,)) for slot in self.map.slots)
 
     def carries(self, slot: int) -> bool:
         """Whether any bucket is in a slot."""
         return self.map.load(slot) > 0
 
-    def adopt(self, actual: Mapping[Key, Entry], weights: Mapping[int, int]) -> None:
+    def adopt(self, actual: Actual, weights: Mapping[int, int]) -> None:
         """Take over the map that a switch holds, completed where it has gaps [B7].
 
         Args:
@@ -66,16 +81,11 @@ class Assignment:
         """
         if not self._nodes:
             return
-        buckets = {vserver_id: np.full(size, UNASSIGNED) for vserver_id, size in self._sizes.items()}
-        slots = {}
-        for key, entry in actual.items():
-            if key.kind is Kind.BUCKET and key.match[1] < self._sizes.get(key.match[0], 0):
-                buckets[key.match[0]][key.match[1]] = entry.params[0]
-            elif key.kind is Kind.SLOT:
-                slots[key.match[0]] = entry.params[0]
+        slots = {key.match[0]: entry.params[0] for key, entry in actual.others.items() if key.kind is Kind.SLOT}
         self.map = adopt(
-            buckets,
+            {vserver_id: found["slot"] for vserver_id, found in actual.buckets.items()},
             slots,
+            read_splits=actual.splits(),
             sizes=self._sizes,
             weights=weights,
             configured=self._nodes.keys(),
@@ -134,3 +144,11 @@ class Assignment:
             self.map.apply(found)
             moves += found
         return tuple(moves)
+
+
+def _window(idle_ns: int) -> int:
+    """How long a flow may be silent and still be known to the transit filter, in its ticks.
+
+    As long as a bucket must be silent to be idle: that is longer than nodes keep silent connections.
+    """
+    return idle_ns // _NS_PER_TICK + 1

@@ -117,8 +117,6 @@ class BucketMap:
             and all(np.array_equal(found, other.buckets[vserver]) for vserver, found in self.buckets.items())
         )
 
-    __hash__ = None  # type: ignore[assignment]  # as for any value that changes
-
     def load(self, slot: int) -> int:
         """Buckets, of all vservers, that a slot carries; a split bucket is carried by its old slot as well."""
         return int(self._load[slot])

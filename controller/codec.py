@@ -6,7 +6,7 @@ in well under a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from controller.diff import Operation, Update
 from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
@@ -31,11 +31,15 @@ class Codec:
             kind: _ids_in_order({field.name: field.id for field in tables[kind].match_fields}, spec.fields)
             for kind, spec in TABLES.items()
         }
-        self._action_ids = {kind: actions[spec.action].preamble.id for kind, spec in TABLES.items()}
-        self._param_ids = {
-            kind: _ids_in_order({param.name: param.id for param in actions[spec.action].params}, spec.params)
-            for kind, spec in TABLES.items()
-        }
+        self._action_ids: dict[tuple[Kind, str], int] = {}
+        self._actions: dict[tuple[Kind, int], str] = {}
+        self._param_ids: dict[tuple[Kind, str], tuple[int, ...]] = {}
+        for kind, spec in TABLES.items():
+            for name, params in spec.actions().items():
+                action = actions[spec.p4_name(name)]
+                self._action_ids[kind, name] = action.preamble.id
+                self._actions[kind, action.preamble.id] = name
+                self._param_ids[kind, name] = _ids_in_order({param.name: param.id for param in action.params}, params)
         self._digest_id = next(d.preamble.id for d in p4info.digests if d.preamble.alias == LEARN_DIGEST)
 
     def encode_update(self, update: Update) -> p4r.Update:
@@ -61,8 +65,8 @@ class Codec:
             table.match.add(field_id=number).exact.value = _encode(value)
         if entry:
             action = table.action.action
-            action.action_id = self._action_ids[key.kind]
-            for number, value in zip(self._param_ids[key.kind], entry.params, strict=True):
+            action.action_id = self._action_ids[key.kind, entry.other_action]
+            for number, value in zip(self._param_ids[key.kind, entry.other_action], entry.params, strict=True):
                 action.params.add(param_id=number, value=_encode(value))
             table.idle_timeout_ns = entry.idle_timeout_ns
         return p4r.Entity(table_entry=table)
@@ -78,9 +82,9 @@ class Codec:
         entities.append(p4r.Entity(packet_replication_engine_entry=everything))
         return entities
 
-    def decode_entities(self, entities: Iterable[p4r.Entity]) -> dict[Key, Entry]:
-        """What a switch answered to reads of `wildcards` or `digest`."""
-        return dict(map(self._decode_entity, entities))
+    def decode_entities(self, entities: Iterable[p4r.Entity]) -> Iterator[tuple[Key, Entry]]:
+        """What a switch answered to reads of `wildcards` or `digest`, one after the other."""
+        return map(self._decode_entity, entities)
 
     def _decode_entity(self, entity: p4r.Entity) -> tuple[Key, Entry]:
         which = entity.WhichOneof("entity")
@@ -96,8 +100,9 @@ class Codec:
         fields = {field.field_id: field.exact.value for field in table.match}
         params = {param.param_id: param.value for param in table.action.action.params}
         key = Key(kind, tuple(int.from_bytes(fields[number], "big") for number in self._field_ids[kind]))
-        values = tuple(int.from_bytes(params[number], "big") for number in self._param_ids[kind])
-        return key, Entry(values, table.idle_timeout_ns)
+        action = self._actions[kind, table.action.action.action_id]
+        values = tuple(int.from_bytes(params[number], "big") for number in self._param_ids[kind, action])
+        return key, Entry(values, table.idle_timeout_ns, action)
 
 
 def _ids_in_order(ids: dict[str, int], names: Iterable[str]) -> tuple[int, ...]:

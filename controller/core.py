@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from controller.actual import Actual
 from controller.addresses import probe_mac, vip_mac
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
 from controller.announcement import announced_vips
@@ -20,7 +21,7 @@ from controller.availability import Availability
 from controller.buckets import BucketMap, SlotMove
 from controller.changes import Changes, keys_of
 from controller.desired import fixed_entries, vserver_key
-from controller.diff import batches, diff
+from controller.diff import batches, diff, diff_buckets
 from controller.entries import Entry, Key, Kind
 from controller.events import EventKind, EventLog
 from controller.guard import Verdict
@@ -100,14 +101,14 @@ class Core:
             case _:
                 return self._fixed[switch].get(key)
 
-    def _keys(self, switch: str) -> Iterator[Key]:
+    def _keys_but_buckets(self, switch: str) -> Iterator[Key]:
         yield from self._fixed[switch]
         yield from self.stations[switch].entry_keys()
-        yield from self.assignment.entry_keys()
+        yield from self.assignment.slot_keys()
 
     # Switches.
 
-    def reconcile(self, switch: str, actual: Mapping[Key, Entry]) -> list[list[Key]]:
+    def reconcile(self, switch: str, actual: Actual) -> Iterator[list[Key]]:
         """A switch was read back: what to write, in batches one after the other [B7].
 
         The first switch that is read gives the bucket map and hash keys that are in use; each gives its stations once.
@@ -116,10 +117,16 @@ class Core:
             self._adopt(actual)
         if switch not in self._stations_adopted:
             self._stations_adopted.add(switch)
-            self.stations[switch].adopt(actual)
-        return self.batches_of(switch, dict.fromkeys([*self._keys(switch), *actual]), actual)
+            self.stations[switch].adopt(actual.others)
+        keys = dict.fromkeys([*self._keys_but_buckets(switch), *actual.others])
+        updates = diff(keys, lambda key: self.maybe_entry(switch, key), actual)
+        bucket_diffs = [
+            diff_buckets(vserver_id, self.assignment.bucket_rows(vserver_id), found)
+            for vserver_id, found in actual.buckets.items()
+        ]
+        return batches(updates, self.assignment.carries, bucket_diffs)
 
-    def batches_of(self, switch: str, keys: Iterable[Key], actual: Mapping[Key, Entry]) -> list[list[Key]]:
+    def batches_of(self, switch: str, keys: Iterable[Key], actual: Mapping[Key, Entry]) -> Iterator[list[Key]]:
         """What to write of these keys, in batches one after the other."""
         updates = diff(keys, lambda key: self.maybe_entry(switch, key), actual)
         return batches(updates, self.assignment.carries)
@@ -150,7 +157,7 @@ class Core:
             duration_ms=(now_ns - decided_ns) / _NS_PER_MS,
         )
 
-    def _adopt(self, actual: Mapping[Key, Entry]) -> None:
+    def _adopt(self, actual: Actual) -> None:
         hash_keys = self._hash_keys
         for vserver in self.configuration.vservers:
             found = actual.get(vserver_key(vserver))

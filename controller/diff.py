@@ -8,11 +8,17 @@ that point to them, and a slot that has lost its buckets changes only after thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.actual import Rows
+from controller.buckets import UNASSIGNED
 from controller.entries import Entry, Key, Kind
 
 BATCH_UPDATES = 1000
@@ -69,25 +75,60 @@ def diff(keys: Iterable[Key], desired: Callable[[Key], Entry | None], actual: Ma
     return updates
 
 
-def batches(updates: Iterable[Update], carries: Callable[[int], bool], size: int = BATCH_UPDATES) -> list[list[Key]]:
+class BucketDiff(NamedTuple):
+    """The buckets of a vserver whose entries have to be written, and those whose entries have to go."""
+
+    vserver_id: int
+    written: NDArray[np.int64]
+    deleted: NDArray[np.int64]
+
+
+def diff_buckets(vserver_id: int, desired: Rows, actual: Rows) -> BucketDiff:
+    """`diff` for all buckets of a vserver."""
+    differing = np.flatnonzero(desired != actual)
+    is_deleted = desired["slot"][differing] == UNASSIGNED
+    return BucketDiff(vserver_id, differing[~is_deleted], differing[is_deleted])
+
+
+def batches(
+    updates: Iterable[Update],
+    carries: Callable[[int], bool],
+    bucket_diffs: Iterable[BucketDiff] = (),
+    size: int = BATCH_UPDATES,
+) -> Iterator[list[Key]]:
     """The updates' keys, phase after phase, in lists of at most `size`.
+
+    What they are is settled by the call; lists are made as they are asked for, so that no more than one of them is in
+    memory of millions of buckets.
 
     Args:
         updates: what `diff` found.
         carries: whether a slot carries buckets in the desired state.
+        bucket_diffs: what `diff_buckets` found.
         size: the most that one Write should hold.
     """
+    phases: defaultdict[int, list[Iterable[Key]]] = defaultdict(list)
+    for phase, group in groupby(sorted(updates, key=lambda u: _phase(u, carries)), key=lambda u: _phase(u, carries)):
+        phases[phase].append([update.key for update in group])
+    for vserver_id, written, deleted in bucket_diffs:
+        phases[_WRITE_PHASE[Kind.BUCKET]].append(_bucket_keys(vserver_id, written))
+        phases[_DELETE_PHASE[Kind.BUCKET]].append(_bucket_keys(vserver_id, deleted))
+    return (batch for phase in sorted(phases) for batch in _batched(chain.from_iterable(phases[phase]), size))
 
-    def phase(update: Update) -> int:
-        kind = update.key.kind
-        if update.operation is Operation.DELETE:
-            return _DELETE_PHASE.get(kind, 0)
-        if kind is Kind.SLOT and not carries(update.key.match[0]):
-            return _UNUSED_SLOT_PHASE
-        return _WRITE_PHASE.get(kind, 0)
 
-    result = []
-    for _, group in groupby(sorted(updates, key=phase), key=phase):
-        keys = [update.key for update in group]
-        result += [keys[i : i + size] for i in range(0, len(keys), size)]
-    return result
+def _phase(update: Update, carries: Callable[[int], bool]) -> int:
+    kind = update.key.kind
+    if update.operation is Operation.DELETE:
+        return _DELETE_PHASE.get(kind, 0)
+    if kind is Kind.SLOT and not carries(update.key.match[0]):
+        return _UNUSED_SLOT_PHASE
+    return _WRITE_PHASE.get(kind, 0)
+
+
+def _bucket_keys(vserver_id: int, buckets: NDArray[np.int64]) -> Iterator[Key]:
+    return (Key(Kind.BUCKET, (vserver_id, bucket)) for bucket in buckets.tolist())
+
+
+def _batched(keys: Iterator[Key], size: int) -> Iterator[list[Key]]:
+    while batch := list(islice(keys, size)):
+        yield batch

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -45,29 +45,52 @@ class Entry(NamedTuple):
     """What an entity says: action parameters in the order of `TABLES`.
 
     For a multicast group the parameters are its ports in ascending order; for the digest they are max_timeout_ns,
-    max_list_size and ack_timeout_ns.
+    max_list_size and ack_timeout_ns. `other_action` is one of the table's `other_actions`, "" its usual one.
     """
 
     params: tuple[int, ...] = ()
     idle_timeout_ns: int = 0
+    other_action: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSpec:
-    """A table as the controller uses it: match fields (all exact) and the one action it sets; name → width in bits."""
+    """A table as the controller uses it: match fields (all exact) and the actions it sets; name → width in bits.
+
+    Attributes:
+        fields: match fields.
+        action: the usual action.
+        params: its parameters.
+        other_actions: the other actions that entries may have, and their parameters.
+        idle_timeout: whether entries say when they are idle.
+    """
 
     fields: Mapping[str, int]
     action: str
     params: Mapping[str, int]
+    other_actions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     idle_timeout: bool = False
 
+    def actions(self) -> Mapping[str, Mapping[str, int]]:
+        """All actions by the names that entries give them: "" for the usual one."""
+        return {"": self.params, **self.other_actions}
 
+    def p4_name(self, action: str) -> str:
+        """The name that P4Info gives an action of `actions`."""
+        return action or self.action
+
+
+SPLIT_SLOT = "split_slot"
 _VSERVER_PARAMS = {"vserver_id": 16, "bucket_mask": 16, "hash_key_kind": 2, "hash_key": 64, "packet_in_limit": 16}
 
 TABLES: Mapping[Kind, TableSpec] = {
     Kind.SLOT: TableSpec(fields={"slot": 16}, action="set_node", params={"node_id": 16, "node_mac": 48, "port": 9}),
     Kind.BUCKET: TableSpec(
-        fields={"vserver_id": 16, "bucket": 16}, action="set_slot", params={"slot": 16}, idle_timeout=True
+        fields={"vserver_id": 16, "bucket": 16},
+        action="set_slot",
+        params={"slot": 16},
+        other_actions={SPLIT_SLOT: {"new_slot": 16, "old_slot": 16, "window": 32}},
+        idle_timeout=True,
     ),
     Kind.VSERVER: TableSpec(
         fields={"dst_addr": 32, "protocol": 8, "dst_port": 16},

@@ -44,16 +44,21 @@ def check_p4info(p4info: p4i.P4Info, place: str) -> None:
 
 
 def check_capacity(p4info: p4i.P4Info, configuration: Configuration, place: str) -> None:
-    """Check that the pipeline's tables hold what the configuration needs.
+    """Check that each of the pipeline's tables holds what the configuration needs of it.
+
+    A split bucket has one entry, as any other; stations are learnt until their tables are full (`station_capacity`).
 
     Raises:
-        ConfigurationError: more buckets or vservers than the table has room for.
+        ConfigurationError: names the first table that has not enough room.
     """
     sizes = {table.preamble.alias: table.size for table in p4info.tables}
+    vips = len({vserver.vip for vserver in configuration.vservers})
     needs = {
+        Kind.SLOT: len(configuration.nodes) * configuration.controller.slots_per_node,
         Kind.BUCKET: sum(vserver.buckets for vserver in configuration.vservers),
         Kind.VSERVER: len(configuration.vservers),
-        Kind.ADMIT: len({vserver.vip for vserver in configuration.vservers}),
+        Kind.ADMIT: vips,
+        Kind.ARP: vips + 1,  # and the address that probes come from
     }
     for kind, need in needs.items():
         if need > sizes[kind]:
@@ -78,10 +83,12 @@ def _check_table(table: p4i.Table, spec: TableSpec, actions: Mapping[int, p4i.Ac
         for ref in table.action_refs
         if ref.scope != p4i.ActionRef.DEFAULT_ONLY
     }
-    if spec.action not in settable:
-        raise PipelineMismatchError(where, f"has {_list(settable)}, expected action {spec.action}")
-    params = {param.name: param.bitwidth for param in settable[spec.action].params}
-    _check_widths(params, spec.params, f"{where}: action {spec.action}")
+    for action, params in spec.actions().items():
+        name = spec.p4_name(action)
+        if name not in settable:
+            raise PipelineMismatchError(where, f"has {_list(settable)}, expected action {name}")
+        found = {param.name: param.bitwidth for param in settable[name].params}
+        _check_widths(found, params, f"{where}: action {name}")
     if spec.idle_timeout and table.idle_timeout_behavior != p4i.Table.NOTIFY_CONTROL:
         raise PipelineMismatchError(where, "does not notify of idle entries")
 

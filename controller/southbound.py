@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 
@@ -22,11 +22,12 @@ from finsy import SwitchOptions as ConnectionOptions
 from finsy.grpcutil import GRPCStatusCode
 from finsy.proto import p4r, p4r_grpc
 
+from controller.actual import Actual
 from controller.changes import Changes
 from controller.codec import Codec
 from controller.core import Core
 from controller.diff import Operation, Update, diff
-from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
+from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
 from controller.prober import PacketOut, Prober
@@ -105,9 +106,9 @@ class SwitchSession:
         self._report_probe = report_probe
         self._dispatch = dispatch
         self._drained = drained
-        self._actual: dict[Key, Entry] = {}
+        self._actual = core.assignment.new_actual()
         self._urgent: deque[tuple[Changes, int]] = deque()
-        self._batches: deque[list[Key]] = deque()
+        self._batches: deque[Iterator[list[Key]]] = deque()
         self._wake = asyncio.Event()
         self._accepts = False
         self._election_id = 0
@@ -127,7 +128,7 @@ class SwitchSession:
         if changes.urgent_for:
             self._urgent.append((changes, time.monotonic_ns()))
         else:
-            self._batches.extend(self._core.batches_of(self.name, changes.keys, self._actual))
+            self._batches.append(self._core.batches_of(self.name, changes.keys, self._actual))
         self._wake.set()
 
     async def run(self) -> None:
@@ -272,29 +273,28 @@ class SwitchSession:
     async def _reconcile(self, connection: Connection, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
         """Read the switch back and write the differences."""
         started_ns = time.monotonic_ns()
-        actual = await self._read(stub, self._codec.wildcards())
+        actual = self._core.assignment.new_actual()
+        await self._read(stub, self._codec.wildcards(), actual)
         try:
-            actual |= await self._read(stub, [self._codec.digest()])
+            await self._read(stub, [self._codec.digest()], actual)
         except ReadFailed as error:
             if not error.is_not_found:
                 raise
         self._actual = actual
         self._urgent.clear()
-        self._batches = deque(self._core.reconcile(self.name, actual))
+        self._batches = deque([self._core.reconcile(self.name, actual)])
         self._accepts = True
         updates = await self._write_queue(connection)
         self.state, self.error = SessionState.READY, ""
         self._core.reconciled(self.name, updates, started_ns, time.monotonic_ns())
 
-    async def _read(self, stub: p4r_grpc.P4RuntimeAsyncStub, entities: Sequence[p4r.Entity]) -> dict[Key, Entry]:
+    async def _read(self, stub: p4r_grpc.P4RuntimeAsyncStub, entities: Sequence[p4r.Entity], into: Actual) -> None:
         request = p4r.ReadRequest(device_id=self._switch.device_id, entities=entities)
-        found: dict[Key, Entry] = {}
         try:
             async for response in stub.Read(request, timeout=READ_TIMEOUT_S):
-                found |= self._codec.decode_entities(response.entities)
+                into.update(self._codec.decode_entities(response.entities))
         except grpc.aio.AioRpcError as error:
             raise ReadFailed(P4ClientError(error, "Read")) from None
-        return found
 
     async def _write_forever(self, connection: Connection) -> None:
         while True:
@@ -313,8 +313,11 @@ class SwitchSession:
                 for batch in self._core.batches_of(self.name, changes.keys, self._actual):
                     updates += await self._write(connection, batch)
                 self._core.applied(self.name, changes, updates, decided_ns, time.monotonic_ns())
+            elif batch := next(self._batches[0], []):
+                updates = await self._write(connection, batch)
             else:
-                updates = await self._write(connection, self._batches.popleft())
+                self._batches.popleft()
+                continue
             total += updates
         return total
 

@@ -171,5 +171,5 @@ async def read_back(address: str) -> dict[Key, Entry]:
         found: dict[Key, Entry] = {}
         for entities in (CODEC.wildcards(), [CODEC.digest()]):
             async for response in stub.Read(p4r.ReadRequest(device_id=1, entities=entities), timeout=WAIT_S):
-                found |= CODEC.decode_entities(response.entities)
+                found.update(CODEC.decode_entities(response.entities))
         return found

@@ -52,7 +52,7 @@ def test_a_diff_that_was_carried_out_leaves_none(
     wanted, found = entries(slots, desired), entries({0: 1, 7: 2}, actual[:4])
     keys = list(dict.fromkeys([*wanted, *found]))
     updates = {update.key: update for update in diff(keys, wanted.get, found)}
-    for batch in batches(updates.values(), lambda slot: slot in desired, size):
+    for batch in batches(updates.values(), lambda slot: slot in desired, size=size):
         assert len(batch) <= size
         for key in batch:
             entry = updates[key].entry

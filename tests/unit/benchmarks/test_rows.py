@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from benchmarks.figures import Figure, as_markdown
 from benchmarks.harness import QUICK
 from benchmarks.network import parse_received
 from benchmarks.record import with_table
-from benchmarks.rows import failover_writes, plan_65536x256_ms
+from benchmarks.rows import controller_memory_mib, failover_writes, plan_65536x256_ms
 from benchmarks.rows.node_failover_ms import last_failure_ms
 from benchmarks.rows.scheduler_tcp_gbps import bits_per_s
 from benchmarks.targets import Target
@@ -85,6 +86,11 @@ def test_plans_are_timed() -> None:
     figures = plan_65536x256_ms.sample(QUICK)
     assert len(figures) == 6
     assert all(value > 0 for value in figures.values())
+
+
+def test_a_controller_s_memory_is_that_of_a_process_of_its_own() -> None:
+    (mebibytes,) = controller_memory_mib.sample(replace(QUICK, scale=0.002)).values()
+    assert 10 < mebibytes < 1024
 
 
 def test_one_packet_of_every_flow() -> None:

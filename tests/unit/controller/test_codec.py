@@ -8,7 +8,7 @@ from finsy.p4entity import decode_entity
 
 from controller.codec import Codec
 from controller.diff import Operation, Update
-from controller.entries import TABLES, Entry, Key, Kind
+from controller.entries import SPLIT_SLOT, TABLES, Entry, Key, Kind
 from controller.pipeline import load_pipeline
 from pentaflow.p4runtime import p4r
 
@@ -42,16 +42,25 @@ def test_finsy_reads_the_same(key: Key) -> None:
     assert fy.P4TableEntry.encode(read, SCHEMA) == CODEC.encode_entity(key, entry), "canonical"
 
 
+def test_a_split_bucket_is_not_taken_for_another() -> None:
+    key, split = Key(Kind.BUCKET, (1, 0)), Entry((256, 0, 90_000), 5, SPLIT_SLOT)
+    entity = CODEC.encode_entity(key, split)
+    read = decode_entity(entity, SCHEMA)
+    assert (read.action.name, read.action.args) == (SPLIT_SLOT, {"new_slot": 256, "old_slot": 0, "window": 90_000})
+    assert fy.P4TableEntry.encode(read, SCHEMA) == entity, "canonical"
+    assert list(CODEC.decode_entities([entity])) == [(key, split)]
+
+
 def test_everything_comes_back_as_it_went() -> None:
     others = {Key(Kind.MULTICAST_GROUP, (1,)): Entry((1, 2, 300)), Key(Kind.DIGEST, ()): Entry((10, 20, 30))}
     everything = ENTRIES | others
-    assert CODEC.decode_entities(CODEC.encode_entity(*item) for item in everything.items()) == everything
+    assert dict(CODEC.decode_entities(CODEC.encode_entity(*item) for item in everything.items())) == everything
 
 
 def test_replicas_may_name_their_port_as_bytes() -> None:
     group = p4r.MulticastGroupEntry(multicast_group_id=3, replicas=[p4r.Replica(port=b"\x01\x02")])
     entity = p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(multicast_group_entry=group))
-    assert CODEC.decode_entities([entity]) == {Key(Kind.MULTICAST_GROUP, (3,)): Entry((258,))}
+    assert list(CODEC.decode_entities([entity])) == [(Key(Kind.MULTICAST_GROUP, (3,)), Entry((258,)))]
 
 
 def test_a_delete_carries_the_key_only() -> None:

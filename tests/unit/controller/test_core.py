@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from controller.buckets import Reason
 from controller.changes import Changes
 from controller.core import Core
 from controller.diff import Operation, diff
-from controller.entries import Entry, Key, Kind
+from controller.entries import SPLIT_SLOT, Entry, Key, Kind
 from controller.events import Event, EventKind, EventLog
 from controller.health import Check, CheckKind, Outcome
 from pentaflow.config import Configuration
@@ -22,7 +24,7 @@ PATH = Check(CheckKind.PATH, "s1", "web")
 class World:
     """A core, a switch `s1`, and the events that were told."""
 
-    def __init__(self, entries: dict[Key, Entry] | None = None, **vserver: Any) -> None:
+    def __init__(self, entries: Mapping[Key, Entry] | None = None, **vserver: Any) -> None:
         document = small_document()
         document["vservers"][0] |= {"buckets": 256} | vserver
         self.told: list[Event] = []
@@ -33,7 +35,8 @@ class World:
             events=EventLog(epoch_offset_ns=1_000 * MS, listener=self.told.append),
             now_ns=0,
         )
-        self.entries = dict(entries or {})
+        self.entries = self.core.assignment.new_actual()
+        self.entries.update(entries or {})
 
     def reconcile(self) -> int:
         return self._write([key for batch in self.core.reconcile("s1", self.entries) for key in batch])
@@ -222,5 +225,26 @@ def test_without_nodes_the_rest_of_the_switch_is_still_set_up() -> None:
         events=EventLog(epoch_offset_ns=0, listener=world.told.append),
         now_ns=0,
     )
+    world.entries = world.core.assignment.new_actual()
     assert world.reconcile() == 7
     assert world.core.tidy(10) is None
+
+
+def test_a_split_bucket_is_written_and_found_again_by_the_next_controller() -> None:
+    world = World()
+    world.reconcile()
+    bucket_map, key = world.core.map, Key(Kind.BUCKET, (1, 0))
+    from_slot = int(bucket_map.buckets[1][0])
+    to_slot = bucket_map.maybe_free_slot(2 if bucket_map.maybe_node(1, 0) == 1 else 1, 16)
+    assert to_slot is not None
+    bucket_map.apply([bucket_map.split(1, 0, to_slot, Reason.DRAIN)])
+    assert world.carry_out(Changes(keys=(key,))) == 1
+    entry = world.entries[key]
+    assert (entry.other_action, entry.params[:2]) == (SPLIT_SLOT, (to_slot, from_slot))
+    assert entry.params[2] * 1_024_000 > entry.idle_timeout_ns, "no connection is silent for as long as the window"
+    after = World(world.entries)
+    assert after.reconcile() == 0
+    assert after.core.map.splits == {(1, 0): from_slot}
+    after.core.map.apply([after.core.map.settled(1, 0, Reason.DRAIN)])
+    assert after.carry_out(Changes(keys=(key,))) == 1
+    assert after.entries[key] == Entry((to_slot,), entry.idle_timeout_ns)

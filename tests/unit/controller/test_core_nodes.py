@@ -42,7 +42,7 @@ class World:
             now_ns=0,
         )
         self.entries: dict[Key, Entry] = {}
-        self._write([key for batch in self.core.reconcile("s1", {}) for key in batch])
+        self._write([key for batch in self.core.reconcile("s1", self.core.assignment.new_actual()) for key in batch])
         self.up(range(1, nodes + 1), at_ns=0)
 
     def up(self, nodes: range, *, at_ns: int) -> int:
@@ -231,5 +231,5 @@ def test_the_configured_state_keeps_new_buckets_away(state: str) -> None:
         events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
         now_ns=0,
     )
-    core.reconcile("s1", {})
+    core.reconcile("s1", core.assignment.new_actual())
     assert core.map.node_loads()[1] == 0

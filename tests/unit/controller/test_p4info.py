@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from controller.entries import TABLES
-from controller.p4info import check_p4info, station_capacity
+from controller.p4info import check_capacity, check_p4info, station_capacity
 from controller.pipeline import load_pipeline
-from pentaflow.errors import PipelineMismatchError
+from pentaflow.config import Configuration
+from pentaflow.errors import ConfigurationError, PipelineMismatchError
 from pentaflow.p4runtime import p4i
+from support.configurations import small_document
 
 
 @pytest.fixture
@@ -61,6 +63,15 @@ def narrow_param(p4info: p4i.P4Info) -> None:
     action(p4info, "set_node").params[2].bitwidth = 8
 
 
+def no_split(p4info: p4i.P4Info) -> None:
+    refs = table(p4info, "bucket").action_refs
+    refs.remove(next(ref for ref in refs if ref.id == action(p4info, "split_slot").preamble.id))
+
+
+def narrow_window(p4info: p4i.P4Info) -> None:
+    action(p4info, "split_slot").params[2].bitwidth = 16
+
+
 def drop_param(p4info: p4i.P4Info) -> None:
     del action(p4info, "set_vserver").params[3:]
 
@@ -91,6 +102,8 @@ def digest_member(p4info: p4i.P4Info) -> None:
         (add_field, "s1: table admit: has port, which the controller does not set"),
         (only_default, "s1: table flood: has nothing, expected action flood_to"),
         (narrow_param, "s1: table slot: action set_node: port has 8 bits, expected 9"),
+        (no_split, "s1: table bucket: has set_slot, expected action split_slot"),
+        (narrow_window, "s1: table bucket: action split_slot: window has 16 bits, expected 32"),
         (
             drop_param,
             "s1: table vserver: action set_vserver: has vserver_id, bucket_mask, hash_key_kind, expected hash_key",
@@ -107,3 +120,13 @@ def test_differences_are_named(p4info: p4i.P4Info, change: Callable[[p4i.P4Info]
     with pytest.raises(PipelineMismatchError) as caught:
         check_p4info(p4info, "s1")
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(("alias", "need"), [("slot", 32), ("bucket", 4096), ("vserver", 1), ("admit", 1), ("arp", 2)])
+def test_each_table_is_counted(p4info: p4i.P4Info, alias: str, need: int) -> None:
+    configuration = Configuration.model_validate(small_document())
+    table(p4info, alias).size = need
+    check_capacity(p4info, configuration, "s1")
+    table(p4info, alias).size = need - 1
+    with pytest.raises(ConfigurationError, match=f"{need} entries are needed in table {alias}, which holds {need - 1}"):
+        check_capacity(p4info, configuration, "s1")
