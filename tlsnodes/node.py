@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,12 +22,19 @@ from pentaflow.files import read_secret
 from tlsnodes.exchange import ExchangeRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.http.response import via_line
+from tlsnodes.management import ManagementConnection, Refusal, Resource
+from tlsnodes.open_connections import (
+    MAX_QUESTION_BYTES,
+    BadQuestion,
+    OpenConnections,
+    count_by_bucket,
+    parse_question,
+)
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
 from tlsnodes.proxy import ClientConnection
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.statistics import describe_server
-from tlsnodes.status import StatusConnection
 from tlsnodes.tls.context import CertificateError, PrivateKeyError, TlsContext
 from tlsnodes.vserver import VserverProxy
 
@@ -69,7 +76,15 @@ async def run_node(configuration: Configuration, node_name: str, *, started: asy
             node,
             services,
             management,
-            lambda: _describe(node, services, uptime_s=time.monotonic() - began),
+            {
+                b"/status": Resource(
+                    methods=(b"GET", b"HEAD"),
+                    answer=lambda _: _describe(node, services, uptime_s=time.monotonic() - began),
+                ),
+                b"/open-connections": Resource(
+                    methods=(b"POST",), answer=lambda body: _count_open(services, body), max_body=MAX_QUESTION_BYTES
+                ),
+            },
             started,
         )
 
@@ -85,7 +100,7 @@ async def _serve(
     node: Node,
     services: list[_Service],
     management: socket.socket,
-    describe: Any,
+    resources: Mapping[bytes, Resource],
     started: asyncio.Event | None,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -93,7 +108,7 @@ async def _serve(
     try:
         for service in services:
             servers.append(await _start_server(service))
-        servers.append(await loop.create_server(lambda: StatusConnection(describe), sock=management))
+        servers.append(await loop.create_server(lambda: ManagementConnection(resources), sock=management))
         for service in services:
             _log.info("serving", node=node.name, vserver=service.vserver.name, address=_address(service))
         if started is not None:
@@ -248,6 +263,22 @@ def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[
             for service in services
         ],
     }
+
+
+def _count_open(services: list[_Service], body: bytes) -> dict[str, Any]:
+    """The answer to `POST /open-connections`."""
+    by_name = {service.vserver.name: service for service in services}
+    try:
+        question = parse_question(body, list(by_name))
+    except BadQuestion as bad:
+        raise Refusal(bad.status, str(bad)) from None
+    answer = {}
+    for name, function in question.vservers.items():
+        service = by_name[name]
+        clients = [connection.client for connection in service.proxy.connections]
+        connections = OpenConnections(vip=service.vserver.vip, port=service.vserver.port, clients=clients)
+        answer[name] = count_by_bucket(connections, function)
+    return answer
 
 
 def _version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
         "_tls",
         "_transport",
         "_write_paused",
+        "client",
         "deadline",
     )
 
@@ -84,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
         self._write_paused = False
         self._server_slow = False
         self._peer = ""
+        self.client = b""
         self._proxy_fields: tuple[bytes, bytes] | None = None
         self.deadline = proxy.loop.time() + proxy.timeouts.handshake_s
 
@@ -95,7 +98,12 @@ class ClientConnection(asyncio.Protocol):
         self._proxy.connections.add(self)
         self._proxy.statistics.connections += 1
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if peer else "unknown"  # a client that is already gone has no name
+        if peer:
+            self._peer = peer[0]
+            family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
+            self.client = socket.inet_pton(family, peer[0]) + peer[1].to_bytes(2, "big")
+        else:
+            self._peer = "unknown"  # a client that is already gone has no name
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""

@@ -21,9 +21,15 @@ _log = structlog.get_logger()
 
 
 class Connection(Protocol):
-    """What a vserver asks of its client connections."""
+    """What a vserver asks of its client connections.
+
+    Attributes:
+        deadline: when to call `deadline_passed`.
+        client: the client's packed address and port; empty if it was gone before it could be asked.
+    """
 
     deadline: float
+    client: bytes
 
     def deadline_passed(self) -> None:
         """End what takes too long."""

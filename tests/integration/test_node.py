@@ -304,7 +304,7 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     head = await node.curl("--head", f"{base}/status")
     assert head.exit_status == 0, head
     for arguments, line in (
-        ((f"{base}/",), "404 Not Found: there is only /status"),
+        ((f"{base}/",), "404 Not Found: there is only /status and /open-connections"),
         (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET and HEAD"),
         (("--header", "Host:", f"{base}/status"), "400 Bad Request: no Host field"),
     ):
