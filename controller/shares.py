@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
+#: The level of what is given nothing: above all others, and small enough to be added up.
+FULL = 1 << 40
+
 
 def shares(size: int, weights: Counts, holding: Counts) -> Counts:
     """How many of `size` each should have: by weight, largest remainder.
@@ -50,18 +53,34 @@ def fill(levels: Counts, count: int) -> Counts:
     Returns:
         an index into `levels` for each of them, in order.
     """
-    order = np.argsort(levels, kind="stable")
-    ascending = levels[order]
-    whole = np.arange(1, len(levels) + 1)
+    return fill_rows(levels[np.newaxis], np.array([count]))
+
+
+def fill_rows(levels: Counts, counts: Counts) -> Counts:
+    """`fill` of each row of a matrix by itself: the columns, row after row.
+
+    Args:
+        levels: what each has before; `FULL`: it cannot get any. Some column of each row is not full.
+        counts: how many are given away in each row.
+    """
+    order = np.argsort(levels, axis=1, kind="stable")
+    ascending = np.take_along_axis(levels, order, axis=1)
+    whole = np.arange(1, levels.shape[1] + 1)
+    sums = np.cumsum(ascending, axis=1)
     # What it takes to lift all that are lower to each one's level; those that are lifted end at the same height.
-    lift = ascending * whole - np.cumsum(ascending)
-    lifted = int(np.searchsorted(lift, count, side="right"))
-    height, rest = divmod(count + int(ascending[:lifted].sum()), lifted)
+    is_lifted = ascending * whole - sums <= counts[:, np.newaxis]
+    lifted = is_lifted.sum(axis=1)
+    total = counts + np.take_along_axis(sums, lifted[:, np.newaxis] - 1, axis=1)[:, 0]
+    height, rest = np.divmod(total, lifted)
     gets = np.zeros_like(levels)
-    gets[order[:lifted]] = height - ascending[:lifted]
-    gets[np.sort(order[:lifted])[:rest]] += 1
-    takers = np.repeat(np.arange(len(levels)), gets)
-    return takers[np.lexsort((takers, levels[takers] + ranks(gets)))]
+    np.put_along_axis(gets, order, np.where(is_lifted, height[:, np.newaxis] - ascending, 0), axis=1)
+    lifted_here = np.zeros(levels.shape, dtype=bool)
+    np.put_along_axis(lifted_here, order, is_lifted, axis=1)
+    gets += lifted_here & (np.cumsum(lifted_here, axis=1) <= rest[:, np.newaxis])
+    each = gets.ravel()
+    takers = np.repeat(np.arange(levels.size), each)
+    rows, columns = np.divmod(takers, levels.shape[1])
+    return columns[np.lexsort((columns, levels.ravel()[takers] + ranks(each), rows))]
 
 
 def ranks(counts: Counts) -> Counts:

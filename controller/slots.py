@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.buckets import UNASSIGNED, BucketMap, Numbers, home_slots
-from controller.shares import fill
-
-
-def free_slots(bucket_map: BucketMap, node_id: int, slots_per_node: int) -> NDArray[np.int64]:
-    """The home slots of a node that point to it."""
-    slots = np.array(home_slots(node_id, slots_per_node))
-    found: NDArray[np.int64] = slots[bucket_map.nodes_of(slots) == node_id]
-    return found
+from controller.buckets import SLOTS_RESERVED_PER_NODE, UNASSIGNED, BucketMap, Numbers
+from controller.shares import FULL, fill_rows
 
 
 def pick_slots(bucket_map: BucketMap, nodes: ArrayLike, slots_per_node: int) -> Numbers:
@@ -29,19 +22,25 @@ def pick_slots(bucket_map: BucketMap, nodes: ArrayLike, slots_per_node: int) -> 
     """
     wanted = np.asarray(nodes, dtype=np.int64)
     result: Numbers = np.full(len(wanted), UNASSIGNED, dtype=np.int32)
-    order = np.argsort(wanted, kind="stable")
-    found, firsts = np.unique(wanted[order], return_index=True)
-    for node_id, of_node in zip(found.tolist(), np.split(order, firsts[1:]), strict=False):
-        slots = free_slots(bucket_map, node_id, slots_per_node)
-        if len(slots):
-            result[of_node] = slots[fill(bucket_map.loads(slots), len(of_node))]
+    found, row, counts = np.unique(wanted, return_inverse=True, return_counts=True)
+    slots = _home_slots(found, slots_per_node)
+    is_free = bucket_map.nodes_of(slots) == found[:, np.newaxis]
+    able = is_free.any(axis=1)
+    by_node = np.argsort(row, kind="stable")
+    served = by_node[able[row[by_node]]]
+    columns = fill_rows(np.where(is_free, bucket_map.loads(slots), FULL)[able], counts[able])
+    result[served] = slots[row[served], columns]
     return result
 
 
 def have_free_slots(bucket_map: BucketMap, nodes: ArrayLike, slots_per_node: int) -> NDArray[np.bool_]:
     """Whether each of some nodes has a home slot that points to it."""
     wanted = np.asarray(nodes, dtype=np.int64)
-    found, back = np.unique(wanted, return_inverse=True)
-    return np.array([len(free_slots(bucket_map, node, slots_per_node)) > 0 for node in found.tolist()], dtype=bool)[
-        back
-    ]
+    is_free = bucket_map.nodes_of(_home_slots(wanted, slots_per_node)) == wanted[:, np.newaxis]
+    found: NDArray[np.bool_] = np.any(is_free, axis=1)
+    return found
+
+
+def _home_slots(nodes: NDArray[np.int64], slots_per_node: int) -> NDArray[np.int64]:
+    """The home slots of each node, a row each."""
+    return nodes[:, np.newaxis] * SLOTS_RESERVED_PER_NODE + np.arange(slots_per_node)

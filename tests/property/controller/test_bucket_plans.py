@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import combinations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -12,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from controller.adoption import adopt
 from controller.buckets import UNASSIGNED, BucketMap, Reason, home_node, home_slots
 from controller.planner import make_plan, plan_failover, plan_rebalance, plan_tidy
-from controller.shares import spread
+from controller.shares import fill, spread
 
 weights_by_node = st.dictionaries(st.integers(1, 60), st.integers(0, 50), min_size=1, max_size=12).filter(
     lambda weights: any(weights.values())
@@ -75,6 +76,15 @@ def test_rebalancing_moves_no_more_buckets_than_the_shares_differ(weights: dict[
     bucket_map.apply(moves)
     assert bucket_map.holding(1) == Counter(shares)
     assert plan_rebalance(bucket_map, 1, range(256), changed, 4) == ()
+
+
+@given(levels=st.lists(st.integers(-9, 9), min_size=1, max_size=7), count=st.integers(0, 60))
+def test_who_has_least_gets_the_next(levels: list[int], count: int) -> None:
+    heights, expected = list(levels), []
+    for _ in range(count):
+        expected.append(heights.index(min(heights)))
+        heights[expected[-1]] += 1
+    assert fill(np.array(levels), count).tolist() == expected
 
 
 def fewest_moves(size: int, weights: dict[int, int], holding: Counter[int]) -> int:
