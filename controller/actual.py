@@ -40,6 +40,13 @@ class Actual(MutableMapping[Key, Entry]):
         self.buckets = {vserver_id: rows(size) for vserver_id, size in sizes.items()}
         self.others: dict[Key, Entry] = {}
 
+    def resize(self, sizes: Mapping[int, int]) -> None:
+        """Other vservers are configured: entries of those that no longer are become foreign, and the reverse."""
+        moved = [key for key in self if key.kind is Kind.BUCKET and key.match[0] in self.buckets.keys() ^ sizes.keys()]
+        entries = {key: self.pop(key) for key in moved}
+        self.buckets = {vserver_id: self.buckets.get(vserver_id, rows(size)) for vserver_id, size in sizes.items()}
+        self.update(entries)
+
     def _maybe_rows(self, key: Key) -> Rows | None:
         if key.kind is not Kind.BUCKET:
             return None

@@ -23,12 +23,36 @@ class Assignment:
 
     def __init__(self, configuration: Configuration) -> None:
         self.map = BucketMap()
+        self._revocable: list[SlotMove] = []
+        self._configure(configuration)
+
+    def _configure(self, configuration: Configuration) -> None:
         self._nodes = {node.id: node for node in configuration.nodes}
         self._macs = {node_id: parse_mac(node.mac) for node_id, node in self._nodes.items()}
         self._sizes = {vserver.id: vserver.buckets for vserver in configuration.vservers}
         self._idle_ns = {vserver.id: int(vserver.idle_timeout_s * _NS_PER_S) for vserver in configuration.vservers}
         self._slots_per_node = configuration.controller.slots_per_node
-        self._revocable: list[SlotMove] = []
+
+    def reconfigure(self, configuration: Configuration, weights: Mapping[int, int]) -> None:
+        """Other vservers, nodes or timeouts from now on: the map stays as far as they do; what is new is filled.
+
+        Args:
+            configuration: vservers that remain have as many buckets as before.
+            weights: node id → weight, of the nodes that new buckets may go to.
+        """
+        self._configure(configuration)
+        if self._nodes:
+            version = self.map.version
+            self.map = adopt(
+                self.map.buckets,
+                self.map.slots,
+                read_splits=self.map.splits,
+                sizes=self._sizes,
+                weights=weights,
+                configured=self._nodes.keys(),
+                slots_per_node=self._slots_per_node,
+            )
+            self.map.version = version + 1
 
     def maybe_entry(self, switch: str, key: Key) -> Entry | None:
         """The entry that a `slot` or `bucket` key should have on a switch."""
@@ -59,6 +83,11 @@ class Assignment:
             if split_vserver_id == vserver_id:
                 found["old_slot"][bucket], found["window"][bucket] = old_slot, _window(idle_ns)
         return found
+
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """Vserver id → buckets."""
+        return self._sizes
 
     def new_actual(self) -> Actual:
         """What an empty switch holds."""

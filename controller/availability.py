@@ -14,6 +14,7 @@ from controller.guard import MassFailureGuard, Verdict
 from controller.health import Check, Health, NodeHealth, Outcome, Transition
 from controller.intents import Intent, IntentChange, Intents, serving_weights, survivors
 from pentaflow.config import Configuration, NodeState
+from pentaflow.config import Health as HealthRule
 
 _NS_PER_MS = 1_000_000
 _TRANSITION_EVENTS = {
@@ -39,12 +40,41 @@ class Availability:
         self.intents = Intents(configuration.nodes, kept_intents)
         rule = configuration.controller.health
         self.guard = MassFailureGuard(rule.guard)
-        self.health = {
-            node_id: NodeHealth(
-                node_id=node_id, rise=rule.rise, fall=rule.fall, since_ns=now_ns, penalty=Penalty(rule.damping)
+        self.health = {node_id: _unobserved(node_id, rule, now_ns) for node_id in self._nodes}
+
+    def reconfigure(self, configuration: Configuration, now_ns: int) -> None:
+        """Other nodes, or other rules, from now on. What was observed of a node stays while it is the same machine."""
+        before, self._nodes = self._nodes, {node.id: node for node in configuration.nodes}
+        states = self.intents.states()
+        self.intents = Intents(configuration.nodes, self.intents.overrides())
+        for node_id, state in self.intents.states().items():
+            if state is not states.get(node_id, state):
+                change = IntentChange(node_id=node_id, before=Intent(state=states[node_id]), after=Intent(state=state))
+                self._record_intent(change, now_ns)
+        rule = configuration.controller.health
+        self.guard.rule = rule.guard
+        switches = {switch.name for switch in configuration.switches}
+        vservers = {vserver.name for vserver in configuration.vservers}
+        observed, self.health = self.health, {}
+        for node_id, node in self._nodes.items():
+            old = before.get(node_id)
+            is_same = old is not None and (old.mac, old.ports, old.management) == (
+                node.mac,
+                node.ports,
+                node.management,
             )
-            for node_id in self._nodes
-        }
+            health = observed[node_id] if is_same else _unobserved(node_id, rule, now_ns)
+            health.rise, health.fall, health.penalty.rule = rule.rise, rule.fall, rule.damping
+            self.health[node_id] = health
+            if transition := health.retain(
+                lambda check: check.switch in {"", *switches} and check.vserver in {"", *vservers}, now_ns
+            ):
+                self._record(transition, now_ns)
+
+    def name(self, node_id: int | None) -> str:
+        """A node's name, or its number when it is no longer configured."""
+        node = self._nodes.get(node_id or 0)
+        return node.name if node else f"#{node_id}"
 
     # What happens.
 
@@ -162,3 +192,7 @@ class Availability:
 
     def _in(self, state: Health) -> set[int]:
         return {node_id for node_id, health in self.health.items() if health.state is state}
+
+
+def _unobserved(node_id: int, rule: HealthRule, now_ns: int) -> NodeHealth:
+    return NodeHealth(node_id=node_id, rise=rule.rise, fall=rule.fall, since_ns=now_ns, penalty=Penalty(rule.damping))

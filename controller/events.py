@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -54,9 +54,12 @@ class EventLog:
         Args:
             epoch_offset_ns: adds to the monotonic clock to make nanoseconds since 1970.
             listener: is told of every event, to log it.
+
+        `counts`: how many events of each kind there were.
         """
         self._epoch_offset_ns = epoch_offset_ns
-        self._listener = listener
+        self._listeners = [listener]
+        self.counts: Counter[EventKind] = Counter()
         self._events: deque[Event] = deque(maxlen=CAPACITY)
         self._last_id = 0
 
@@ -71,8 +74,15 @@ class EventLog:
             details=details,
         )
         self._events.append(event)
-        self._listener(event)
+        self.counts[kind] += 1
+        for listener in tuple(self._listeners):
+            listener(event)
         return event
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Have somebody else told of every event from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def after(self, event_id: int) -> list[Event]:
         """Events with a higher id that are still kept, oldest first."""

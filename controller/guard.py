@@ -33,8 +33,7 @@ class MassFailureGuard:
     """Whether failover has to wait."""
 
     def __init__(self, rule: Guard) -> None:
-        self._rule = rule
-        self._window_ns = int(rule.window_s * _NS_PER_S)
+        self.rule = rule
         self._fallen_ns: dict[int, int] = {}
         self._held_since_ns: int | None = None
         self.reason = ""
@@ -46,7 +45,7 @@ class MassFailureGuard:
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether no failure is so fresh that it may yet turn out to be one of many."""
-        return not any(now_ns - at_ns <= self._window_ns for at_ns in self._fallen_ns.values())
+        return not any(now_ns - at_ns <= int(self.rule.window_s * _NS_PER_S) for at_ns in self._fallen_ns.values())
 
     def fell(self, node_id: int, now_ns: int) -> None:
         """A node in service has failed."""
@@ -61,21 +60,25 @@ class MassFailureGuard:
             now_ns: the clock.
         """
         if self._held_since_ns is None:
-            fresh = {n: at for n, at in self._fallen_ns.items() if n in down and now_ns - at <= self._window_ns}
+            fresh = {
+                n: at
+                for n, at in self._fallen_ns.items()
+                if n in down and now_ns - at <= int(self.rule.window_s * _NS_PER_S)
+            }
             self._fallen_ns = fresh
             # Of those that had failed before nothing was expected.
             share = self._share(fresh, len(set(in_service) - set(down)) + len(fresh))
-            if share <= self._rule.share or len(fresh) < 2:
+            if share <= self.rule.share or len(fresh) < 2:
                 return Verdict.OPEN
             self._held_since_ns = now_ns
             self.reason = (
-                f"{len(fresh)} nodes failed within {self._rule.window_s:g} s ({share:.0%} of those that served)"
+                f"{len(fresh)} nodes failed within {self.rule.window_s:g} s ({share:.0%} of those that served)"
             )
             return Verdict.TRIPPED
         still = {n: at for n, at in self._fallen_ns.items() if n in down}
-        if self._share(still, len(set(in_service) - set(down)) + len(still)) <= self._rule.share:
+        if self._share(still, len(set(in_service) - set(down)) + len(still)) <= self.rule.share:
             return self._release("nodes are back")
-        hold_s = self._rule.hold_s
+        hold_s = self.rule.hold_s
         if hold_s is not None and now_ns - self._held_since_ns >= int(hold_s * _NS_PER_S):
             return self._release(f"held for {hold_s:g} s")
         return Verdict.HOLDING

@@ -8,6 +8,7 @@ UNKNOWN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -116,7 +117,11 @@ class NodeHealth:
 
     def forget(self, switch: str, now_ns: int) -> Transition | None:
         """Drop the checks through a switch that was lost: they say nothing of the node any more."""
-        self._counters = {check: counter for check, counter in self._counters.items() if check.switch != switch}
+        return self.retain(lambda check: check.switch != switch, now_ns)
+
+    def retain(self, is_wanted: Callable[[Check], bool], now_ns: int) -> Transition | None:
+        """Drop the checks that are no longer made."""
+        self._counters = {check: counter for check, counter in self._counters.items() if is_wanted(check)}
         return self._judge(now_ns)
 
     def clear_penalty(self, now_ns: int) -> Transition | None:

@@ -77,6 +77,16 @@ class Plan:
         first, end = np.searchsorted(self.moves["wave"], [number, number + 1])
         return tuple(PlannedMove(*move) for move in self.moves[first:end].tolist())
 
+    def slice(self, first: int, end: int) -> tuple[PlannedMove, ...]:
+        """Some of the moves, by their places."""
+        return tuple(PlannedMove(*move) for move in self.moves[first:end].tolist())
+
+    def flows(self) -> Counter[tuple[int, int, int]]:
+        """(vserver id, from node, to node) → buckets."""
+        columns = np.column_stack([self.moves[name] for name in ("vserver_id", "from_node", "to_node")])
+        found, counts = np.unique(columns, axis=0, return_counts=True)
+        return Counter(dict(zip(map(tuple, found.tolist()), counts.tolist(), strict=True)))
+
     def is_for(self, bucket_map: BucketMap) -> bool:
         """Whether the map is still the one that the plan was made for."""
         return self.map_version == bucket_map.version
