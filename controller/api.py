@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from controller.buckets import UNASSIGNED
 from controller.core import Core
 from controller.health import Health
+from controller.leadership import Role
 from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller
 from pentaflow.config import Node, Vserver
@@ -88,6 +89,8 @@ class HealthView(BaseModel):
     """Whether the controller has every switch as it should be."""
 
     ready: bool
+    role: Role = Role.LEADER
+    leader: str
     switches: dict[str, SessionState]
     nodes: dict[str, Health]
 
@@ -102,8 +105,8 @@ class EventView(BaseModel):
     details: dict[str, str | int | float]
 
 
-def create_api(core: Core, sessions: Sequence[SwitchSession], poller: StatusPoller) -> FastAPI:
-    """The application; it reads the core on each request."""
+def create_api(core: Core, sessions: Sequence[SwitchSession], poller: StatusPoller, *, name: str) -> FastAPI:
+    """The leader's application; it reads the core on each request. `name` is this controller's."""
     api = FastAPI(title="Pentaflow controller", openapi_url="/openapi.json")
 
     @api.exception_handler(Problem)
@@ -172,6 +175,7 @@ def create_api(core: Core, sessions: Sequence[SwitchSession], poller: StatusPoll
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return HealthView(
             ready=ready,
+            leader=name,
             switches={session.name: session.state for session in sessions},
             nodes={node.name: core.health[node.id].state for node in core.configuration.nodes},
         )

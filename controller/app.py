@@ -5,27 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller.api import create_api
 from controller.changes import Changes
 from controller.core import Core
-from controller.events import Event, EventLog
+from controller.events import Event, EventKind, EventLog
+from controller.follower import create_follower_api
 from controller.health import Check, CheckKind, Outcome
+from controller.leadership import Role, RoleChange
+from controller.leading import Leadership
 from controller.p4info import check_capacity, check_p4info, station_capacity
-from controller.pipeline import load_pipeline
+from controller.pipeline import Pipeline, load_pipeline
 from controller.prober import Observation
+from controller.repository import Repository
 from controller.southbound import SwitchSession
 from controller.status import StatusPoller
-from pentaflow.config import Configuration
+from controller.store.base import Fenced, Store, StoreUnavailable
+from controller.store.opening import MEMORY, StoreTls, open_store
+from pentaflow.config import Configuration, HostPort
 from pentaflow.serving import HttpServer, listen
 
 TIDY_BUCKETS = 1000
 TICK_S = 0.1
+STORE_RETRY_S = 1.0
+# Nobody else can ask a store in memory for the lead.
+MEMORY_LEASE_S = 86_400
+_ALL_ADDRESSES = ("0.0.0.0", "::")
 
 log = structlog.get_logger(__name__)
 
@@ -33,24 +45,33 @@ log = structlog.get_logger(__name__)
 class Array:
     """The core and everything that tells it what happens and carries out what it decides."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        pipeline: Pipeline,
+        *,
+        epoch: int,
+        repository: Repository,
+        hash_keys: Mapping[str, int],
+        events: EventLog,
+    ) -> None:
         """
-        Raises:
-            ConfigurationError: the configuration needs more than the pipeline holds.
-            HostError: the installation lacks the pipeline.
-            PipelineMismatchError: the pipeline is of another version.
+        Args:
+            configuration: the whole array.
+            pipeline: what switches must run; it holds what the configuration needs.
+            epoch: of this controller as leader.
+            repository: keeps hash keys.
+            hash_keys: what it has kept, by name of the vserver.
+            events: where to write down what happens.
         """
-        pipeline = load_pipeline()
-        place = str(pipeline.p4info_path)
-        check_p4info(pipeline.p4info, place)
-        check_capacity(pipeline.p4info, configuration, place)
-        now_ns = time.monotonic_ns()
+        self._repository = repository
+        self._adopted = asyncio.Event()
         self.core = Core(
             configuration,
-            random_hash_keys={vserver.id: secrets.randbits(64) for vserver in configuration.vservers},
+            random_hash_keys={v.id: hash_keys.get(v.name, secrets.randbits(64)) for v in configuration.vservers},
             station_capacity=station_capacity(pipeline.p4info),
-            events=EventLog(epoch_offset_ns=time.time_ns() - now_ns, listener=_log_event),
-            now_ns=now_ns,
+            events=events,
+            now_ns=time.monotonic_ns(),
         )
         self.poller = StatusPoller(configuration, self._report_management)
         probe_key = secrets.randbits(64)
@@ -59,6 +80,7 @@ class Array:
                 self.core,
                 switch,
                 pipeline,
+                epoch=epoch,
                 probe_key=probe_key,
                 report_probe=self._report_probe,
                 dispatch=self._dispatch,
@@ -74,12 +96,27 @@ class Array:
                 group.create_task(session.run())
             group.create_task(self.poller.run())
             group.create_task(self._tick())
+            group.create_task(self._keep_hash_keys())
 
     async def _tick(self) -> None:
         """What the core does when time has passed, not when something happens."""
         while True:
             await asyncio.sleep(TICK_S)
             self._dispatch(self.core.tick(TIDY_BUCKETS, time.monotonic_ns()))
+
+    async def _keep_hash_keys(self) -> None:
+        """So that a switch that comes back empty, and finds no other one, hashes as before."""
+        await self._adopted.wait()
+        vservers = self.core.configuration.vservers
+        keys = {v.name: self.core.hash_keys[v.id] for v in vservers if v.hash_key is None}
+        while True:
+            try:
+                return await self._repository.keep_hash_keys(keys)
+            except StoreUnavailable as error:
+                log.warning("hash keys are not kept yet", reason=str(error))
+            except Fenced:
+                return None
+            await asyncio.sleep(STORE_RETRY_S)
 
     def _dispatch(self, changes: Changes | None) -> None:
         if changes:
@@ -89,6 +126,7 @@ class Array:
 
     def _drained(self) -> None:
         """Background work goes on when every connected switch has what was decided before."""
+        self._adopted.set()
         if all(session.is_drained for session in self.sessions):
             self._dispatch(self.core.tidy(TIDY_BUCKETS))
 
@@ -101,36 +139,133 @@ class Array:
         self._dispatch(self.core.observe(node_id, Check(CheckKind.MANAGEMENT), outcome, time.monotonic_ns()))
 
 
-async def run_controller(configuration: Configuration, *, started: Callable[[], None] | None = None) -> None:
+class Controller:
+    """One controller, which leads or follows: its REST API is that of the present role."""
+
+    def __init__(self, configuration: Configuration, store: Store, *, name: str, lease_s: int) -> None:
+        """
+        Args:
+            configuration: the whole array.
+            store: what outlives the controller, and who leads.
+            name: this controller's, among those that share the store.
+            lease_s: how long another one waits for this one.
+
+        Raises:
+            ConfigurationError: the configuration needs more than the pipeline holds.
+            HostError: the installation lacks the pipeline.
+            PipelineMismatchError: the pipeline is of another version.
+        """
+        self._pipeline = load_pipeline()
+        place = str(self._pipeline.p4info_path)
+        check_p4info(self._pipeline.p4info, place)
+        check_capacity(self._pipeline.p4info, configuration, place)
+        self._configuration = configuration
+        self._store = store
+        self._name = name
+        self._events = EventLog(epoch_offset_ns=time.time_ns() - time.monotonic_ns(), listener=_log_event)
+        self._leadership = Leadership(
+            store,
+            name=name,
+            address=_address(configuration.controller.rest, name),
+            lease_s=lease_s,
+            report=self._report,
+        )
+        self.settled = asyncio.Event()
+        self._follower_api = create_follower_api(self._leadership)
+        self._api: ASGIApp = self._follower_api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request (ASGI)."""
+        await self._api(scope, receive, send)
+
+    async def run(self) -> None:
+        """Lead, or wait for the lead, until cancelled."""
+        await self._leadership.run(self._lead)
+
+    async def _lead(self, epoch: int) -> None:
+        repository = Repository(self._store, epoch)
+        array = Array(
+            self._configuration,
+            self._pipeline,
+            epoch=epoch,
+            repository=repository,
+            hash_keys=await repository.hash_keys(),
+            events=self._events,
+        )
+        self._api = create_api(array.core, array.sessions, array.poller, name=self._name)
+        self.settled.set()
+        try:
+            await array.run()
+        finally:
+            self._api = self._follower_api
+
+    def _report(self, change: RoleChange) -> None:
+        if change.role is Role.FOLLOWER:
+            self.settled.set()
+        kind = EventKind.CONTROLLER_LEADS if change.role is Role.LEADER else EventKind.CONTROLLER_FOLLOWS
+        self._events.add(kind, time.monotonic_ns(), controller=self._name, epoch=change.epoch, reason=change.reason)
+
+
+async def run_controller(
+    configuration: Configuration,
+    *,
+    store_url: str = MEMORY,
+    store_tls: StoreTls | None = None,
+    name: str = "",
+    started: Callable[[], None] | None = None,
+) -> None:
     """Run the controller until cancelled. The data plane goes on without it: nothing is taken back at the end.
 
     Args:
         configuration: the whole array.
-        started: called once REST answers; switches may still be unreachable then.
+        store_url: see `open_store`.
+        store_tls: for etcd.
+        name: this controller's, among those that share the store; default: the machine's.
+        started: called once REST answers for a leader or follower; switches may still be unreachable then.
 
     Raises:
-        ConfigurationError: the configuration needs more than the pipeline holds.
+        ConfigurationError: the configuration needs more than the pipeline holds, or the store cannot be opened.
         HostError: the REST address is in use or not this host's, or the installation lacks the pipeline.
     """
     _log_through_structlog(logging.getLogger("finsy"))
-    array = Array(configuration)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     rest = configuration.controller.rest
-    listener = listen(rest.host, rest.port, f"controller.rest {rest}")
-    with listener:
-        server = HttpServer(
-            uvicorn.Config(
-                create_api(array.core, array.sessions, array.poller), log_config=None, access_log=False, lifespan="off"
-            )
-        )
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[listener]))
-            try:
-                if started:
-                    started()
-                await array.run()
-            finally:
-                server.should_exit = True
-                await serving
+    with listen(rest.host, rest.port, f"controller.rest {rest}") as listener:
+        store = open_store(store_url, store_tls)
+        try:
+            if store_url == MEMORY:
+                log.info("nothing outlives this process: it has no store but its memory")
+            lease_s = MEMORY_LEASE_S if store_url == MEMORY else configuration.controller.lease_s
+            controller = Controller(configuration, store, name=name or socket.gethostname(), lease_s=lease_s)
+            await _serve(controller, listener, started)
+        finally:
+            await store.close()
+
+
+async def _serve(controller: Controller, listener: socket.socket, started: Callable[[], None] | None) -> None:
+    server = HttpServer(uvicorn.Config(controller, log_config=None, access_log=False, lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(controller.run())
+    settled = asyncio.create_task(controller.settled.wait())
+    try:
+        await asyncio.wait({serving, running, settled}, return_when=asyncio.FIRST_COMPLETED)
+        if settled.done() and started:
+            started()
+        await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        settled.cancel()
+        running.cancel()
+        await asyncio.wait({running, settled})
+        server.should_exit = True
+        await serving
+    if not running.cancelled():
+        running.result()
+
+
+def _address(rest: HostPort, name: str) -> str:
+    """Where the REST API answers; by the controller's name if it listens on all addresses."""
+    host = name if rest.host in _ALL_ADDRESSES else rest.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{rest.port}"
 
 
 def _log_event(event: Event) -> None:

@@ -71,7 +71,7 @@ class Core:
         }
         self._random_hash_keys = random_hash_keys
         self._fixed: dict[str, dict[Key, Entry]] = {}
-        self._hash_keys: dict[int, int] = {}
+        self.hash_keys: dict[int, int] = {}  # vserver id → the key in use, once a switch was read
         self._announced = frozenset(vserver.vip for vserver in configuration.vservers)
         self._lost: dict[str, str] = {}
         self._alarms = Alarms(events)
@@ -158,7 +158,7 @@ class Core:
         )
 
     def _adopt(self, actual: Actual) -> None:
-        hash_keys = self._hash_keys
+        hash_keys = self.hash_keys
         for vserver in self.configuration.vservers:
             found = actual.get(vserver_key(vserver))
             if vserver.hash_key:
@@ -172,7 +172,7 @@ class Core:
 
     def _make_fixed(self) -> dict[str, dict[Key, Entry]]:
         return {
-            switch.name: fixed_entries(self.configuration, switch, self._hash_keys, self._announced)
+            switch.name: fixed_entries(self.configuration, switch, self.hash_keys, self._announced)
             for switch in self.configuration.switches
         }
 

@@ -14,6 +14,8 @@ _NS_PER_MS = 1_000_000
 class EventKind(StrEnum):
     """What an event is about; `docs` and REST use the same words."""
 
+    CONTROLLER_LEADS = "controller_leads"
+    CONTROLLER_FOLLOWS = "controller_follows"
     NODE_UP = "node_up"
     NODE_DOWN = "node_down"
     NODE_UNKNOWN = "node_unknown"

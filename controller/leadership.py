@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleChange:
-    """A step between roles, and why."""
+    """A step between roles, or to another leader to follow, and why."""
 
     role: Role
     epoch: int
@@ -68,9 +68,11 @@ class Candidate:
 
     def campaigned(self, campaign: Campaign, asked_ns: int, now_ns: int) -> RoleChange | None:
         """The store has answered a campaign that was asked for at `asked_ns`."""
-        self.leader = campaign.leader
+        known, self.leader = self.leader, campaign.leader
         if not campaign.is_won:
-            return None
+            if campaign.leader == known:
+                return None
+            return RoleChange(role=Role.FOLLOWER, epoch=campaign.leader.epoch, reason=f"{campaign.leader.name} leads")
         self.epoch, self._asked_ns = campaign.leader.epoch, asked_ns
         if not self.may_lead(now_ns):
             return self.ended("the store's answer came too late")

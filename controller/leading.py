@@ -40,16 +40,16 @@ class Leadership:
         self._complaint = ""
 
     @property
-    def leader(self) -> Leader | None:
-        """Who leads, as far as known."""
-        return self._candidate.leader
+    def other_leader(self) -> Leader | None:
+        """Which other controller leads, as far as known."""
+        return None if self._candidate.epoch else self._candidate.leader
 
     async def run(self, lead: Callable[[int], Awaitable[None]]) -> None:
         """Lead, or wait for the lead, until cancelled.
 
         Args:
             lead: is run with the epoch while this controller leads, and cancelled when it no longer does. Its failure
-                ends the whole.
+                ends the whole, unless the store was at fault.
         """
         while True:
             if change := await self._campaign():
@@ -85,7 +85,11 @@ class Leadership:
             with suppress(StoreUnavailable):
                 await self._store.resign(epoch)
         if not leading.cancelled():
-            leading.result()
+            try:
+                leading.result()
+            except (Fenced, StoreUnavailable) as error:
+                self._complain(error)
+                await asyncio.sleep(self._candidate.interval_ns / _NS_PER_S)
 
     async def _keep(self, epoch: int, leading: asyncio.Future[None]) -> str:
         """Renew until that fails or `leading` is done; the reason."""
@@ -110,11 +114,11 @@ class Leadership:
                 self._complaint = ""
                 self._candidate.renewed(asked_ns)
 
-    def _complain(self, error: StoreUnavailable) -> None:
+    def _complain(self, error: Fenced | StoreUnavailable) -> None:
         """One log line, not one for each attempt."""
         if str(error) != self._complaint:
             self._complaint = str(error)
-            log.warning("store cannot be reached", reason=self._complaint)
+            log.warning("store cannot be used", reason=self._complaint)
 
 
 def _now_ns() -> int:

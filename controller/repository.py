@@ -16,12 +16,14 @@ Any controller may read. Only the leader writes, one change after the other; tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
+from dataclasses import asdict
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from controller.intents import Intent
 from controller.store.base import MAX_CHANGES, Change, Condition, Delete, Item, Put, Store
+from pentaflow.config import NodeState
 from pentaflow.errors import ConfigurationError, PentaflowError
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -69,21 +71,14 @@ class Version(Document):
     comment: str
 
 
-class NodeState(StrEnum):
-    """What an operator wants of a node [B6]."""
-
-    ACTIVE = "active"
-    DRAINING = "draining"
-    MAINTENANCE = "maintenance"
-
-
-class Intent(Document):
-    """What was asked of a node, by whom, when (seconds since 1970), and by when a drain is to be forced."""
+class _Intent(Document):
+    """As `controller.intents.Intent`."""
 
     state: NodeState
-    since_s: float
-    deadline_s: float | None = None
+    since_ms: int
+    deadline_ms: int | None
     who: str
+    reason: str
 
 
 class HashKey(Document):
@@ -210,12 +205,13 @@ class Repository:
     async def intents(self) -> dict[str, Intent]:
         """By name of the node; nodes that nobody asked anything of are absent."""
         found = await self._store.list(_INTENTS)
-        return {key.removeprefix(_INTENTS): _decode(Intent, key, item) for key, item in found.items()}
+        documents = {key.removeprefix(_INTENTS): _decode(_Intent, key, item) for key, item in found.items()}
+        return {node: Intent(**document.model_dump(exclude={"schema_version"})) for node, document in documents.items()}
 
     async def set_intent(self, node: str, intent: Intent | None) -> None:
         """Keep what is wanted of a node; None: what the configuration says."""
         key = _INTENTS + node
-        await self._commit([Put(key, _encode(intent)) if intent else Delete(key)])
+        await self._commit([Put(key, _encode(_Intent(**asdict(intent)))) if intent else Delete(key)])
 
     # Hash keys.
 
@@ -302,5 +298,5 @@ def _decode(kind: type[_D], key: str, item: Item) -> _D:
         if first["loc"] == ("schema_version",):
             message = f"is of version {first['input']}; this controller reads version {SCHEMA_VERSION}"
         else:
-            message = f"is no {kind.__name__}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            message = f"is no {kind.__name__.lstrip('_')}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise StoredDocumentError(f"store, key {key}", message) from None

@@ -80,6 +80,7 @@ class SwitchSession:
         switch: Switch,
         pipeline: Pipeline,
         *,
+        epoch: int,
         probe_key: int,
         report_probe: Report,
         dispatch: Callable[[Changes | None], None],
@@ -90,6 +91,7 @@ class SwitchSession:
             core: decides.
             switch: the switch's configuration.
             pipeline: what it must run.
+            epoch: of this controller as leader.
             probe_key: 64-bit secret for probes.
             report_probe: is told the outcome of each probe.
             dispatch: hands changes to all sessions that they concern.
@@ -102,6 +104,7 @@ class SwitchSession:
         self._switch = switch
         self._pipeline = pipeline
         self._codec = Codec(pipeline.p4info)
+        self._epoch = epoch
         self._probe_key = probe_key
         self._report_probe = report_probe
         self._dispatch = dispatch
@@ -170,14 +173,13 @@ class SwitchSession:
             raise ConnectionError(f"{error.code.name}: {error.message}") from None
 
     def _next_election_id(self) -> int:
-        """The configured priority, then the time: a new session wins over the one of ours that it replaces.
+        """The leader's epoch, then the time: a new session wins over the one of ours that it replaces.
 
         The stream of that may live on at the switch for as long as TCP takes to notice. Who has lost to another
-        controller does not bid again: two of the same priority would take the switch from each other for ever.
+        controller does not bid again: two that don't share a store would take the switch from each other for ever.
         """
         if not self._superseded:
-            priority = self._core.configuration.controller.election_id
-            self._election_id = max(self._election_id + 1, priority << 64 | time.time_ns())
+            self._election_id = max(self._election_id + 1, self._epoch << 64 | time.time_ns())
         return self._election_id
 
     def _note_role(self, connection: Connection) -> None:

@@ -113,12 +113,25 @@ def switch(
 
 
 @app.command()
-def controller(path: ConfigurationFile) -> None:
+def controller(
+    path: ConfigurationFile,
+    store: Annotated[
+        str, typer.Option(help="What outlives it: memory:, sqlite:PATH or etcd://HOST:PORT[,HOST:PORT].")
+    ] = "memory:",
+    name: Annotated[str, typer.Option(help="Its name among those that share a store; default: this host's.")] = "",
+    store_ca: Annotated[Path | None, typer.Option(metavar="PEM", help="TLS to etcd: authority to check it by.")] = None,
+    store_cert: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate to show to etcd.")] = None,
+    store_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
+) -> None:
     """Run the controller: bucket maps, health, layer 2 and the REST API."""
     from controller.app import run_controller
+    from controller.store.opening import StoreTls
 
     configuration = load_configuration(path)
-    _serve(lambda: run_controller(configuration))
+    tls = StoreTls(ca=store_ca, certificate=store_cert, key=store_key) if store_ca else None
+    if tls is None and (store_cert or store_key):
+        raise ConfigurationError("--store-cert", "needs --store-ca, too")
+    _serve(lambda: run_controller(configuration, store_url=store, store_tls=tls, name=name))
 
 
 @app.command()

@@ -189,10 +189,10 @@ class Health(Model):
 
 
 class Controller(Model):
-    """The controller itself. Of several on one switch that with the highest `election_id` is primary."""
+    """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`."""
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
-    election_id: Integer = Field(default=1, ge=1, lt=1 << 64)
+    lease_s: Integer = Field(default=5, ge=2, le=60)
     health: Health = Health()
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
 

@@ -61,7 +61,7 @@ Change = Put | Delete
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
-    """Who leads. `epoch` numbers the time of one leader and only grows; `address` is where its REST API answers."""
+    """Who leads. `epoch` numbers the time of one leader and only grows; `address` is the URL of its REST API."""
 
     epoch: int
     name: str

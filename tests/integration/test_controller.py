@@ -285,7 +285,7 @@ async def test_a_failed_write_leads_to_reading_back_and_a_whole_switch(array: Vi
 async def test_another_primary_is_respected_and_its_changes_are_undone_when_it_leaves(array: VirtualArray) -> None:
     address = address_of(array.configuration)
     pipeline = load_pipeline()
-    above = (array.configuration.controller.election_id + 1) << 64
+    above = 1 << 127
     options = fy.SwitchOptions(p4info=pipeline.p4info_path, p4blob=pipeline.program_path, initial_election_id=above)
     async with running_switch(address), running_controller(array.configuration) as client:
         await all_up(client)

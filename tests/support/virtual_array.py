@@ -18,6 +18,7 @@ from controller.app import run_controller
 from controller.codec import Codec
 from controller.entries import Entry, Key
 from controller.pipeline import load_pipeline
+from controller.store.opening import MEMORY
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
 from pentaflow.config import Configuration, parse_mac
 from softswitch import switch as softswitch
@@ -137,10 +138,12 @@ async def status_server(port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def running_controller(configuration: Configuration) -> AsyncIterator[httpx.AsyncClient]:
+async def running_controller(
+    configuration: Configuration, *, store_url: str = MEMORY
+) -> AsyncIterator[httpx.AsyncClient]:
     """The controller and a client of its REST API."""
     async with (
-        background(lambda started: run_controller(configuration, started=started)),
+        background(lambda started: run_controller(configuration, store_url=store_url, started=started)),
         httpx.AsyncClient(base_url=f"http://{configuration.controller.rest}", trust_env=False) as client,
     ):
         yield client

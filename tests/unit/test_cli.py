@@ -84,6 +84,23 @@ def test_servers_refuse_a_missing_certificate_before_they_start(configuration: P
 
 
 @pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ("--store", "redis://a:1"),
+            "--store: 'redis://a:1' is not memory:, sqlite:PATH or etcd://HOST:PORT[,HOST:PORT]",
+        ),
+        (("--store", "etcd://a"), "--store: 'a' is not HOST:PORT"),
+        (("--store", "sqlite:/"), "store /: cannot be opened: Is a directory"),
+        (("--store-key", "web.key"), "--store-cert: needs --store-ca, too"),
+        (("--store-ca", "web.pem"), "--store-ca: is for etcd://, and the store is memory:"),
+    ],
+)
+def test_a_store_that_cannot_be(configuration: Path, options: tuple[str, ...], sentence: str) -> None:
+    assert_refused(pentaflow("controller", configuration, *options), sentence)
+
+
+@pytest.mark.parametrize(
     ("ports", "sentence"),
     [
         (["eth0"], "--port: 'eth0' is not N=INTERFACE with N from 1 to 510"),

@@ -28,7 +28,10 @@ def test_a_lease_counts_from_when_it_was_asked_for_and_is_left_before_it_ends() 
 
 def test_who_does_not_win_follows() -> None:
     candidate = Candidate(lease_s=5)
-    assert candidate.campaigned(Campaign(leader=LEADER, is_won=False), asked_ns=0, now_ns=0) is None
+    change = candidate.campaigned(Campaign(leader=LEADER, is_won=False), asked_ns=0, now_ns=0)
+    assert change
+    assert (change.role, change.epoch, change.reason) == (Role.FOLLOWER, 7, "a leads")
+    assert candidate.campaigned(Campaign(leader=LEADER, is_won=False), asked_ns=1, now_ns=1) is None, "known already"
     assert (candidate.role, candidate.leader, candidate.may_lead(0)) == (Role.FOLLOWER, LEADER, False)
     candidate.unreachable()
     assert candidate.leader is None

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from controller import repository as module
-from controller.repository import Answer, AuditEntry, Intent, NodeState, Repository, StoredDocumentError
+from controller.intents import Intent
+from controller.repository import Answer, AuditEntry, Repository, StoredDocumentError
 from controller.store.base import Conflict, Fenced, Put, Store
 from controller.store.opening import MEMORY, open_store
+from pentaflow.config import NodeState
 from pentaflow.errors import ConfigurationError
 
 
@@ -86,8 +88,8 @@ async def test_old_versions_go_but_never_the_one_in_force(
 
 
 async def test_intents(repository: Repository) -> None:
-    drained = Intent(state=NodeState.DRAINING, since_s=1.5, deadline_s=9.0, who="ann")
-    idle = Intent(state=NodeState.MAINTENANCE, since_s=2, who="bob")
+    drained = Intent(state=NodeState.DRAINING, since_ms=1500, deadline_ms=9000, who="ann", reason="new disks")
+    idle = Intent(state=NodeState.MAINTENANCE, since_ms=2, who="bob")
     await repository.set_intent("n1", drained)
     await repository.set_intent("n2", idle)
     assert await repository.intents() == {"n1": drained, "n2": idle}
