@@ -11,6 +11,7 @@ struct schedule_t {
     slot_t       old_slot;      // of a split bucket
     bit<32>      window;        // likewise: how long the filter remembers a flow, in ticks of 1.024 ms
     node_id_t    node_id;
+    mac_addr_t   vip_mac;       // the packet's destination before the node's
 }
 
 struct sip_state_t {

@@ -87,6 +87,7 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
     @id(0x01000005)
     action set_node(node_id_t node_id, mac_addr_t node_mac, port_t port) {
         meta.schedule.node_id = node_id;
+        meta.schedule.vip_mac = hdr.ethernet.dst_addr;
         hdr.ethernet.dst_addr = node_mac;
         standard_metadata.egress_spec = port;
     }
@@ -124,7 +125,10 @@ control Scheduler(inout headers_t hdr, inout metadata_t meta, inout standard_met
                     if (meta.schedule.is_split == 1) {
                         transit.apply(hdr, meta, standard_metadata);
                     }
-                    slot.apply();
+                    // A scheduler with one arm: with the client's MAC as source, the LAN's switches would learn the client here.
+                    if (slot.apply().hit && standard_metadata.egress_spec == standard_metadata.ingress_port) {
+                        hdr.ethernet.src_addr = meta.schedule.vip_mac;
+                    }
                 } else {
                     on_demand.apply(hdr, meta, standard_metadata);
                 }

@@ -21,6 +21,7 @@ from support.packets import (
     admitted,
     bucket,
     ethernet,
+    flood_group,
     hash_bucket,
     node_of,
     slot,
@@ -51,6 +52,10 @@ def scheduled(sentence: str, frame: bytes, *extra: Entity, port: int = CLIENT.po
     return Row(
         sentence=sentence, state=state, port=port, frame=frame, out={node.port: with_destination(frame, node.mac)}
     )
+
+
+def with_addresses(frame: bytes, destination: str, source: str) -> bytes:
+    return bytes.fromhex((destination + source).replace(":", "")) + frame[12:]
 
 
 def hashed(sentence: str, frame: bytes, *, sport: int = SPORT) -> Row:
@@ -102,7 +107,18 @@ SCHEDULED = [
         tcp_to_vip(vlan=0),
     ),
     scheduled("the controller can submit a client's packet", tcp_to_vip(), port=CPU_PORT),
-    scheduled("a node on the client's own port is reached (one-armed)", tcp_to_vip(), port=NODE1.port),
+    Row(
+        sentence="a node on the client's own port is reached (one-armed), from the VIP: the client is not there",
+        state=ONE_BUCKET,
+        port=NODE1.port,
+        frame=tcp_to_vip(),
+        out={NODE1.port: with_addresses(tcp_to_vip(), NODE1.mac, VIP.mac)},
+    ),
+    Row(
+        sentence="a standby does not schedule what a LAN switch floods to it, and sends nothing back to the LAN",
+        state=(flood_group(CLIENT.port), vserver(buckets=1), bucket(0, 0), slot(0, NODE1)),
+        frame=tcp_to_vip(),
+    ),
 ]
 
 
