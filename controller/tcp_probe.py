@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntFlag
 from ipaddress import IPv4Address
 
+from pentaflow.checksum import internet_checksum
+
 _ETHERTYPE_IPV4 = 0x0800
 _PROTOCOL_TCP = 6
 _ETHERNET = struct.Struct("!6s6sH")
@@ -77,7 +79,7 @@ def encode_segment(segment: Segment) -> bytes:
 
     pseudo_header = segment.src.packed + segment.dst.packed + struct.pack("!HH", _PROTOCOL_TCP, length)
     ethernet = _ETHERNET.pack(segment.dst_mac.to_bytes(6, "big"), segment.src_mac.to_bytes(6, "big"), _ETHERTYPE_IPV4)
-    return ethernet + ipv4(_checksum(ipv4(0))) + tcp(_checksum(pseudo_header + tcp(0)))
+    return ethernet + ipv4(internet_checksum(ipv4(0))) + tcp(internet_checksum(pseudo_header + tcp(0)))
 
 
 def maybe_decode_segment(frame: bytes) -> Segment | None:
@@ -96,7 +98,7 @@ def maybe_decode_segment(frame: bytes) -> Segment | None:
         return None
     tcp = frame[offset + header_length : offset + total]
     pseudo_header = src + dst + struct.pack("!HH", _PROTOCOL_TCP, len(tcp))
-    if _checksum(frame[offset : offset + header_length]) or _checksum(pseudo_header + tcp):
+    if internet_checksum(frame[offset : offset + header_length]) or internet_checksum(pseudo_header + tcp):
         return None
     src_port, dst_port, seq, ack, _, flags, _, _, _ = _TCP.unpack_from(tcp)
     return Segment(
@@ -110,13 +112,3 @@ def maybe_decode_segment(frame: bytes) -> Segment | None:
         ack=ack,
         flags=TcpFlags(flags),
     )
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071); 0 over data that holds its own right checksum."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
-    if len(data) & 1:
-        total += data[-1] << 8
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

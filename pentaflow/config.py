@@ -188,12 +188,20 @@ class Health(Model):
     vip_withdrawal: bool = True
 
 
+class Election(Model):
+    """Which switch is active for a VIP [H3]; with `preempt` a higher one takes it back, once healthy for `hold_s`."""
+
+    preempt: bool = True
+    hold_s: Seconds = 3
+
+
 class Controller(Model):
     """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`."""
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
     lease_s: Integer = Field(default=5, ge=2, le=60)
     health: Health = Health()
+    election: Election = Election()
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
 
 
@@ -212,13 +220,17 @@ class SwitchTls(Model):
 
 
 class Switch(Model):
-    """A scheduler: a P4Runtime target, its layer-2 ports and the address that its probes come from."""
+    """A scheduler: a P4Runtime target, its layer-2 ports and the address that its probes come from.
+
+    Of several, the healthy one with the highest `priority` is active for a VIP; ties in the order of the file.
+    """
 
     name: Name
     grpc: Endpoint
     device_id: Integer = Field(default=1, ge=0)
     ports: tuple[Port, ...] = Field(min_length=1)
     probe_address: Address
+    priority: Integer = Field(default=100, ge=0, le=255)
     tls: SwitchTls | None = None
     mac_ageing_s: Seconds = 300
 
@@ -291,7 +303,10 @@ class Timeouts(Model):
 
 
 class Vserver(Model):
-    """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends."""
+    """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends.
+
+    `schedulers` are the switches that may be active for its VIP; None: all.
+    """
 
     name: Name
     id: Integer = Field(ge=1, le=65535)
@@ -306,6 +321,7 @@ class Vserver(Model):
     pool: Name
     persistence: Persistence = Persistence()
     timeouts: Timeouts = Timeouts()
+    schedulers: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _idle_outlives_keepalive(self) -> Self:
@@ -378,7 +394,23 @@ class Configuration(Model):
                     raise MisplacedError(location, f"no switch {name!r}{nearest(name, list(switches))}")
                 if port not in switches[name].ports:
                     raise MisplacedError(location, f"switch {name} has no port {port}")
+        self._check_schedulers()
         return self
+
+    def _check_schedulers(self) -> None:
+        switches = [switch.name for switch in self.switches]
+        first: dict[object, Vserver] = {}
+        for i, vserver in enumerate(self.vservers):
+            for j, name in enumerate(vserver.schedulers or ()):
+                if name not in switches:
+                    raise MisplacedError(
+                        ("vservers", i, "schedulers", j), f"no switch {name!r}{nearest(name, switches)}"
+                    )
+            other = first.setdefault(vserver.vip, vserver)
+            if set(vserver.schedulers or switches) != set(other.schedulers or switches):
+                raise MisplacedError(
+                    ("vservers", i, "schedulers"), f"{other.name} is at the same VIP and has other schedulers"
+                )
 
     def _unique(self) -> Iterator[list[tuple[Location, object]]]:
         """Values that must differ from each other, each with its place."""

@@ -35,3 +35,21 @@ def small_document() -> dict[str, Any]:
             }
         ],
     }
+
+
+def redundant_document() -> dict[str, Any]:
+    """Two schedulers with one arm each, s1 of the higher priority."""
+    document = small_document()
+    document["switches"] = [
+        {
+            "name": f"s{number}",
+            "grpc": f"127.0.0.1:{9558 + number}",
+            "ports": [1],
+            "probe_address": f"10.0.0.{255 - number}",
+            "priority": 300 - 100 * number,
+        }
+        for number in (1, 2)
+    ]
+    for node in document["nodes"]:
+        node["ports"] = {"s1": 1, "s2": 1}
+    return document
