@@ -277,20 +277,28 @@ class Bmv2Switch(P4Switch):
         return ["simple_switch_grpc", "--no-p4", "--device-id", str(self.device_id), *named, "--", *target]
 
 
-class ManagementSwitch(MininetSwitch):  # type: ignore[misc]  # Mininet is untyped
-    """The management network: a Linux bridge in a namespace of its own; started last, see `MANAGEMENT_SWITCH`."""
+class BridgeSwitch(MininetSwitch):  # type: ignore[misc]  # Mininet is untyped
+    """A LAN switch: a learning Linux bridge in a namespace of its own."""
 
     def __init__(self, name: str, **params: Any) -> None:
         super().__init__(name, **params | {"inNamespace": True})
         self.controlIntf = None
 
     def start(self, _controllers: object) -> None:
-        """Plug everything in, then start the controllers: one that came before the nodes would find them down."""
+        """Plug everything in."""
         _quiet(self)
         self.cmd("ip link add br0 type bridge")
         for name in self.intfNames():
             self.cmd(f"ip link set {name} up master br0")
         self.cmd("ip link set br0 up")
+
+
+class ManagementSwitch(BridgeSwitch):
+    """The management network; started last, see `MANAGEMENT_SWITCH`."""
+
+    def start(self, controllers: object) -> None:
+        """Plug everything in, then start the controllers: one that came before the nodes would find them down."""
+        super().start(controllers)
         ends = [end for intf in self.intfList() for end in (intf.link.intf1, intf.link.intf2)]
         neighbours = [end.node for end in ends if end.node is not self]
         for node in neighbours:
@@ -326,6 +334,11 @@ class PentaflowTopo(Topo):  # type: ignore[misc]  # Mininet is untyped
         for s in topology.schedulers:
             self.addSwitch(s.name, cls=TARGETS[switch], files=files, device_id=s.device_id, grpc=s.management.ip)
             self.addLink(s.name, MANAGEMENT_SWITCH, port1=0, params1={"ip": str(s.management)})
+        if topology.lan:
+            self.addSwitch(topology.lan.name, cls=BridgeSwitch)
+            for s in topology.schedulers:
+                if s.uplink is not None:
+                    self.addLink(s.name, topology.lan.name, port1=model.ARM, port2=s.uplink)
         for host in topology.hosts:
             self._add(topology, host, files)
 

@@ -38,6 +38,7 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "device_id": s.device_id,
                 "ports": list(topology.ports(s.name)),
                 "probe_address": str(s.probe_address),
+                "priority": s.priority,
             }
             for s in topology.schedulers
         ],
@@ -46,7 +47,7 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "name": n.name,
                 "id": n.number,
                 "mac": n.mac,
-                "ports": {n.switch: n.port},
+                "ports": topology.ports_to(n),
                 "management": f"{n.management.ip}:{NODE_STATUS_PORT}",
             }
             for n in topology.of(Role.NODE)

@@ -64,7 +64,7 @@ def test_every_topology_makes_a_configuration_that_is_accepted(name: str) -> Non
     configuration = parse(configuration_yaml(topology, FILES, hash_key=HASH_KEY), "generated")
     assert [n.name for n in configuration.nodes] == [h.name for h in topology.of(Role.NODE)]
     assert [(n.mac, dict(n.ports)) for n in configuration.nodes] == [
-        (h.mac, {h.switch: h.port}) for h in topology.of(Role.NODE)
+        (h.mac, topology.ports_to(h)) for h in topology.of(Role.NODE)
     ]
     assert {s.name: s.ports for s in configuration.switches} == {
         s.name: topology.ports(s.name) for s in topology.schedulers
