@@ -60,11 +60,11 @@ def hold(vservers: int) -> Core:
         now_ns=0,
     )
     actual = core.assignment.new_actual()
-    for batch in core.reconcile(_SWITCH, actual):
+    for batch in core.reconcile(_SWITCH, actual, 0):
         for update in diff(batch, lambda key: core.maybe_entry(_SWITCH, key), actual):
             if update.entry:
                 actual[update.key] = update.entry
-    if any(core.reconcile(_SWITCH, actual)):
+    if any(core.reconcile(_SWITCH, actual, 0)):
         raise AssertionError("the switch lacks entries that it was given")
     return core
 

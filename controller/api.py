@@ -83,6 +83,10 @@ class SwitchView(BaseModel):
     state: SessionState
     error: str
     stations: int
+    priority: int
+    active_for: list[str]
+    unfenced_for: list[str]
+    nodes_seen: list[str]
 
 
 class HealthView(BaseModel):
@@ -164,6 +168,10 @@ def create_api(core: Core, sessions: Sequence[SwitchSession], poller: StatusPoll
                 state=session.state,
                 error=session.error,
                 stations=len(core.stations[switch.name]),
+                priority=switch.priority,
+                active_for=sorted(map(str, core.election.held_by(switch.name))),
+                unfenced_for=[str(s.vip) for s in core.election.standings() if switch.name in s.unfenced],
+                nodes_seen=sorted(_node_name(core, node_id) for node_id in core.views.seen(switch.name)),
             )
             for switch, session in zip(core.configuration.switches, sessions, strict=True)
         ]

@@ -38,6 +38,7 @@ STORE_RETRY_S = 1.0
 # Nobody else can ask a store in memory for the lead.
 MEMORY_LEASE_S = 86_400
 _ALL_ADDRESSES = ("0.0.0.0", "::")
+ELECTION_INTERVAL_S = 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class Array:
             group.create_task(self.poller.run())
             group.create_task(self._tick())
             group.create_task(self._keep_hash_keys())
+            group.create_task(self._elect(group))
 
     async def _tick(self) -> None:
         """What the core does when time has passed, not when something happens."""
@@ -117,6 +119,17 @@ class Array:
             except Fenced:
                 return None
             await asyncio.sleep(STORE_RETRY_S)
+
+    async def _elect(self, group: asyncio.TaskGroup) -> None:
+        """Keep the election going; a switch that hangs keeps only its own announcements waiting."""
+        sessions = {session.name: session for session in self.sessions}
+        while True:
+            now_ns = time.monotonic_ns()
+            for changes in self.core.elect(now_ns):
+                self._dispatch(changes)
+            for announcement in self.core.announcements(now_ns):
+                group.create_task(sessions[announcement.switch].announce(announcement.frames))
+            await asyncio.sleep(ELECTION_INTERVAL_S)
 
     def _dispatch(self, changes: Changes | None) -> None:
         if changes:

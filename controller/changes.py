@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from controller.buckets import Move, SlotMove
 from controller.entries import Key, Kind
@@ -18,12 +19,14 @@ class Changes:
         switch: the only switch concerned; None: all.
         urgent_for: name of the node whose failure this mends; such changes overtake all others.
         cause_event_id: id of the event that says so.
+        vip: the VIP that is given up or taken with these entries; such changes overtake others, too.
     """
 
     keys: tuple[Key, ...]
     switch: str | None = None
     urgent_for: str = ""
     cause_event_id: int = 0
+    vip: IPv4Address | None = None
 
 
 def keys_of(moves: Iterable[Move]) -> tuple[Key, ...]:

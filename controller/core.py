@@ -4,34 +4,46 @@ Shells report what they see (a switch read back, probe outcomes, digests, idle n
 that come back: keys whose entries may differ from the switch's now. What an entry should be is asked of `maybe_entry`
 when it is written, so start, reconnect, learning and failure all go desired → diff → apply the same way.
 
-Each concern has a room of its own, this one connects them: `availability` (nodes), `assignment` (buckets), `stations`
-(layer 2), `desired` (what follows from the configuration alone).
+Each concern has a room of its own, this one connects them: `availability` (nodes), `assignment` (buckets), `election`
+(active switches), `views` (what each switch sees), `stations` (layer 2), `desired` (what the configuration says).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from controller.actual import Actual
 from controller.addresses import probe_mac, vip_mac
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
-from controller.announcement import announced_vips
+from controller.announcements import gratuitous_arp
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.buckets import BucketMap, SlotMove
 from controller.changes import Changes, keys_of
-from controller.desired import fixed_entries, vserver_key
+from controller.desired import announced_in, fixed_entries, vip_keys, vserver_key
 from controller.diff import batches, diff, diff_buckets
+from controller.election import Election, Step, Transition
 from controller.entries import Entry, Key, Kind
 from controller.events import EventKind, EventLog
 from controller.guard import Verdict
-from controller.health import Check, NodeHealth, Outcome
+from controller.health import Check, CheckKind, NodeHealth, Outcome
 from controller.intents import Intent
 from controller.stations import StationTable
+from controller.views import Views
+from controller.withdrawal import announced_vips
 from pentaflow.config import Configuration
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """Frames to send out of all ports of a switch."""
+
+    switch: str
+    frames: tuple[bytes, ...]
 
 
 class Core:
@@ -59,6 +71,11 @@ class Core:
         self.nodes = {node.id: node for node in configuration.nodes}
         self.availability = Availability(configuration, events, now_ns)
         self.assignment = Assignment(configuration)
+        self.election = Election(configuration)
+        self.views = Views(configuration)
+        self._switches = {switch.name: switch for switch in configuration.switches}
+        self._vservers = {vserver.id: vserver for vserver in configuration.vservers}
+        self._vips = {vserver.name: vserver.vip for vserver in configuration.vservers}
         reserved = frozenset(
             [probe_mac(switch.probe_address) for switch in configuration.switches]
             + [vip_mac(vserver.vip) for vserver in configuration.vservers]
@@ -108,13 +125,16 @@ class Core:
 
     # Switches.
 
-    def reconcile(self, switch: str, actual: Actual) -> Iterator[list[Key]]:
+    def reconcile(self, switch: str, actual: Actual, now_ns: int) -> Iterator[list[Key]]:
         """A switch was read back: what to write, in batches one after the other [B7].
 
         The first switch that is read gives the bucket map and hash keys that are in use; each gives its stations once.
+        VIPs that it holds stay on it, unless another switch is active for them.
         """
+        self._record(self.election.found(switch, announced_in(actual.others, self.configuration), now_ns), now_ns)
         if not self._fixed:
             self._adopt(actual)
+        self._fixed[switch] = self._make_fixed_of(switch)
         if switch not in self._stations_adopted:
             self._stations_adopted.add(switch)
             self.stations[switch].adopt(actual.others)
@@ -136,17 +156,22 @@ class Core:
         duration_ms = (now_ns - started_ns) / _NS_PER_MS
         self.events.add(EventKind.SWITCH_RECONCILED, now_ns, switch=switch, updates=updates, duration_ms=duration_ms)
         self._lost.pop(switch, None)
+        self.election.ready(switch, now_ns)
         self._raise_alarms(now_ns)
 
     def lost(self, switch: str, reason: str, now_ns: int) -> Changes | None:
         """A switch cannot be reached: it goes on forwarding, but probes through it say nothing any more."""
         self.events.add(EventKind.SWITCH_LOST, now_ns, switch=switch, reason=reason)
         self._lost[switch] = reason
+        self.election.lost(switch, now_ns)
+        self.views.forget(switch)
         self.availability.forget(switch, now_ns)
         return self._follow(now_ns)
 
-    def applied(self, switch: str, changes: Changes, updates: int, decided_ns: int, now_ns: int) -> None:
-        """Urgent changes were written and acknowledged."""
+    def applied(self, switch: str, changes: Changes, updates: int, decided_ns: int, now_ns: int) -> tuple[Changes, ...]:
+        """Urgent changes were written and acknowledged: what they lead to."""
+        if changes.vip is not None:
+            return self._carried_out(self.election.written(switch, changes.vip, now_ns))
         self.events.add(
             EventKind.SLOTS_MOVED,
             now_ns,
@@ -156,6 +181,7 @@ class Core:
             updates=updates,
             duration_ms=(now_ns - decided_ns) / _NS_PER_MS,
         )
+        return ()
 
     def _adopt(self, actual: Actual) -> None:
         hash_keys = self.hash_keys
@@ -171,15 +197,63 @@ class Core:
         self.assignment.settle()
 
     def _make_fixed(self) -> dict[str, dict[Key, Entry]]:
-        return {
-            switch.name: fixed_entries(self.configuration, switch, self.hash_keys, self._announced)
-            for switch in self.configuration.switches
-        }
+        return {name: self._make_fixed_of(name) for name in self._switches}
+
+    def _make_fixed_of(self, switch: str) -> dict[Key, Entry]:
+        announced = self._announced & self.election.held_by(switch)
+        return fixed_entries(self.configuration, self._switches[switch], self.hash_keys, announced)
+
+    # Active switches.
+
+    def elect(self, now_ns: int) -> tuple[Changes, ...]:
+        """Decide which switches are active [H3]; call it several times in the shortest time that matters."""
+        transitions, steps = self.election.decide(now_ns)
+        self._record(transitions, now_ns)
+        moved = self._carried_out(steps)
+        changed = False
+        for transition in transitions:
+            vservers = [name for name, vip in self._vips.items() if vip == transition.vip]
+            for node_id, check, outcome in self.views.of(transition.after, vservers):
+                changed |= bool(self.availability.observe(node_id, check, outcome, now_ns))
+            if transition.before and not self.election.is_active(transition.before):
+                changed |= self.availability.forget(transition.before, now_ns)
+        following = self._follow(now_ns) if changed else None
+        return (*moved, following) if following else moved
+
+    def announcements(self, now_ns: int) -> list[Announcement]:
+        """What is to be told to the LAN now."""
+        return [
+            Announcement(switch=step.switch, frames=gratuitous_arp(step.vip, vip_mac(step.vip)))
+            for step in self.election.announcements(now_ns)
+            if step.vip in self._announced
+        ]
+
+    def _carried_out(self, steps: Iterable[Step]) -> tuple[Changes, ...]:
+        changes = []
+        for step in steps:
+            if self._fixed:
+                self._fixed[step.switch] = self._make_fixed_of(step.switch)
+            changes.append(Changes(keys=vip_keys(step.vip), switch=step.switch, vip=step.vip))
+        return tuple(changes)
+
+    def _record(self, transitions: Iterable[Transition], now_ns: int) -> None:
+        for moved in transitions:
+            details = {"vip": str(moved.vip), "before": moved.before, "after": moved.after, "reason": moved.reason}
+            self.events.add(EventKind.VIP_MOVED, now_ns, **details)
 
     # Nodes.
 
     def observe(self, node_id: int, check: Check, outcome: Outcome, now_ns: int) -> Changes | None:
-        """A check of a node has ended."""
+        """A check of a node has ended. Of the probes, those through the VIP's active switch count."""
+        if check.kind is CheckKind.PATH:
+            self.views.observe(node_id, check, outcome)
+            works = self.views.maybe_path_works(check.switch, now_ns)
+            if works is not None:
+                self.election.path(check.switch, works=works, now_ns=now_ns)
+            if self.election.active(self._vips[check.vserver]) != check.switch:
+                return None
+            if not self.views.counts(node_id, check, outcome):
+                return None
         event_id = self.availability.observe(node_id, check, outcome, now_ns)
         return self._follow(now_ns, urgent_for=self.nodes[node_id].name, cause=event_id) if event_id else None
 
@@ -274,21 +348,28 @@ class Core:
         moves = self.assignment.tidy(limit)
         return Changes(keys=keys_of(moves)) if moves else None
 
-    def bucket_idle(self, keys: Iterable[Key], now_ns: int) -> Changes | None:
-        """The switch reports that these buckets are idle now: those that should be elsewhere move.
+    def bucket_idle(self, switch: str, keys: Iterable[Key], now_ns: int) -> Changes | None:
+        """A switch reports that these buckets are idle now: those that should be elsewhere move.
 
-        With several switches nothing moves: a bucket that is idle on one may be in use on another.
+        Only the active switch sees a VIP's packets, and it has not seen those from before its take-over: that counts as
+        a packet to every bucket [B8].
         """
         weights = self.availability.serving_weights()
-        if len(self.configuration.switches) > 1 or self.availability.unknown() or not any(weights.values()):
+        if self.availability.unknown() or not any(weights.values()):
             return None
         if self.availability.guard.is_holding:
             return None
-        moves = self.assignment.rebalance(keys, weights)
+        moves = self.assignment.rebalance([key for key in keys if self._is_idle(switch, key, now_ns)], weights)
         if not moves:
             return None
         self.events.add(EventKind.BUCKETS_MOVED, now_ns, buckets=len(moves), reason=moves[0].reason)
         return Changes(keys=keys_of(moves))
+
+    def _is_idle(self, switch: str, key: Key, now_ns: int) -> bool:
+        vserver = self._vservers.get(key.match[0])
+        if vserver is None:
+            return False
+        return self.election.has_rested(switch, vserver.vip, int(vserver.idle_timeout_s * _NS_PER_S), now_ns)
 
     # Layer 2.
 

@@ -21,6 +21,17 @@ def vserver_key(vserver: Vserver) -> Key:
     return Key(Kind.VSERVER, (int(vserver.vip), _IP_PROTOCOLS[vserver.protocol], vserver.port))
 
 
+def vip_keys(vip: IPv4Address) -> tuple[Key, ...]:
+    """The keys of the entries that draw a VIP's traffic: only the switch that announces it has them."""
+    return Key(Kind.ARP, (UNTAGGED, int(vip))), Key(Kind.ADMIT, (UNTAGGED, vip_mac(vip)))
+
+
+def announced_in(entries: Mapping[Key, Entry], configuration: Configuration) -> list[IPv4Address]:
+    """The VIPs that a switch with these entries announces, wholly or in part."""
+    vips = dict.fromkeys(vserver.vip for vserver in configuration.vservers)
+    return [vip for vip in vips if any(key in entries for key in vip_keys(vip))]
+
+
 def fixed_entries(
     configuration: Configuration, switch: Switch, hash_keys: Mapping[int, int], announced: Set[IPv4Address]
 ) -> dict[Key, Entry]:
@@ -30,7 +41,7 @@ def fixed_entries(
         configuration: the whole array.
         switch: the switch in question.
         hash_keys: vserver id → 64-bit key of its bucket hash.
-        announced: the VIPs that this switch answers for.
+        announced: the VIPs that it answers and schedules for; of the others it holds the vservers only.
     """
     own_mac = probe_mac(switch.probe_address)
     entries = {
@@ -41,9 +52,9 @@ def fixed_entries(
     }
     for vserver in configuration.vservers:
         if vserver.vip in announced:
-            mac = vip_mac(vserver.vip)
-            entries[Key(Kind.ARP, (UNTAGGED, int(vserver.vip)))] = Entry((mac,))
-            entries[Key(Kind.ADMIT, (UNTAGGED, mac))] = Entry()
+            arp, admit = vip_keys(vserver.vip)
+            entries[arp] = Entry((vip_mac(vserver.vip),))
+            entries[admit] = Entry()
         entries[vserver_key(vserver)] = Entry(
             (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], NO_PACKET_INS)
         )

@@ -3,7 +3,8 @@
 P4Runtime promises no order inside a Write ("Batching and Ordering of Updates"), so updates that depend on each other
 are in different phases, and a phase is written when the one before it was acknowledged. At every moment between, each
 packet meets either the old or the new state of its bucket: slots that carry buckets are written before the buckets
-that point to them, and a slot that has lost its buckets changes only after those have left it.
+that point to them, and a slot that has lost its buckets changes only after those have left it. A VIP that is another
+switch's now is given up before all else.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ _WRITE_PHASE = {
 }
 _UNUSED_SLOT_PHASE = 4
 _DELETE_PHASE = {
-    Kind.ADMIT: 5,
-    Kind.ND: 5,
-    Kind.ARP: 5,
+    Kind.ARP: -1,
+    Kind.ND: -1,
+    Kind.ADMIT: -1,
     Kind.VSERVER_V6: 6,
     Kind.VSERVER: 6,
     Kind.BUCKET: 7,

@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     BUCKETS_MOVED = "buckets_moved"
     SWITCH_RECONCILED = "switch_reconciled"
     SWITCH_LOST = "switch_lost"
+    VIP_MOVED = "vip_moved"
     STATIONS_FULL = "stations_full"
     NODE_INTENT = "node_intent"
     FAILOVER_HELD = "failover_held"

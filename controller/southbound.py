@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 
 import grpc
 import structlog
@@ -31,7 +32,7 @@ from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
 from controller.prober import PacketOut, Prober
-from controller.probes import Probes, Report
+from controller.probes import Probes, Report, Send
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
 from pentaflow.files import read_switch_credentials
@@ -116,6 +117,7 @@ class SwitchSession:
         self._accepts = False
         self._election_id = 0
         self._superseded = False
+        self._announce: Send | None = None
         # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
         self._sending = asyncio.Lock()
 
@@ -128,7 +130,7 @@ class SwitchSession:
         """Write what these changes need. While the switch is not read back there is nothing to compare with."""
         if not self._accepts:
             return
-        if changes.urgent_for:
+        if changes.urgent_for or changes.vip:
             self._urgent.append((changes, time.monotonic_ns()))
         else:
             self._batches.append(self._core.batches_of(self.name, changes.keys, self._actual))
@@ -187,7 +189,7 @@ class SwitchSession:
 
     def _disconnected(self, reason: str) -> None:
         was_connected = self.state is not SessionState.DISCONNECTED
-        self.state, self._accepts = SessionState.DISCONNECTED, False
+        self.state, self._accepts, self._announce = SessionState.DISCONNECTED, False, None
         if was_connected:
             reason = self.error or reason or "the connection was lost"
             self._dispatch(self._core.lost(self.name, reason, time.monotonic_ns()))
@@ -206,11 +208,18 @@ class SwitchSession:
         self.state, self.error = SessionState.RECONCILING, ""
         configuration = self._core.configuration
         prober = Prober(configuration, self._switch, key=self._probe_key, now_ns=time.monotonic_ns())
-        probes = Probes(prober, lambda packets: self._send(connection, packets), self._report_probe)
+        send = partial(self._send, connection)
+        self._announce = send
+        probes = Probes(prober, send, self._report_probe)
         connection.create_task(self._read_packets(connection, probes))
         connection.create_task(self._read_digests(connection))
         connection.create_task(self._read_idle_notices(connection))
         connection.create_task(self._keep_written(connection, probes))
+
+    async def announce(self, frames: Sequence[bytes]) -> None:
+        """Send frames out of every port, if the switch is there."""
+        if self._announce and self.state is SessionState.READY:
+            await self._announce([PacketOut(port=port, frame=f) for port in self._switch.ports for f in frames])
 
     # From the switch.
 
@@ -234,7 +243,7 @@ class SwitchSession:
             stations = [key for key in keys if key.kind is Kind.SMAC]
             buckets = [key for key in keys if key.kind is Kind.BUCKET]
             self._dispatch(self._core.station_idle(self.name, stations))
-            self._dispatch(self._core.bucket_idle(buckets, time.monotonic_ns()))
+            self._dispatch(self._core.bucket_idle(self.name, buckets, time.monotonic_ns()))
 
     # To the switch.
 
@@ -284,7 +293,7 @@ class SwitchSession:
                 raise
         self._actual = actual
         self._urgent.clear()
-        self._batches = deque([self._core.reconcile(self.name, actual)])
+        self._batches = deque([self._core.reconcile(self.name, actual, time.monotonic_ns())])
         self._accepts = True
         updates = await self._write_queue(connection)
         self.state, self.error = SessionState.READY, ""
@@ -314,7 +323,8 @@ class SwitchSession:
                 updates = 0
                 for batch in self._core.batches_of(self.name, changes.keys, self._actual):
                     updates += await self._write(connection, batch)
-                self._core.applied(self.name, changes, updates, decided_ns, time.monotonic_ns())
+                for following in self._core.applied(self.name, changes, updates, decided_ns, time.monotonic_ns()):
+                    self._dispatch(following)
             elif batch := next(self._batches[0], []):
                 updates = await self._write(connection, batch)
             else:

@@ -63,7 +63,7 @@ class Scenario:
         for node in self._nodes:
             wait_for(f"{node} up", partial(self._is_up, node), timeout_s=UP_TIMEOUT_S)
         for client in self._clients:
-            wait_for(f"an answer to {client}", partial(self._is_answered, client), timeout_s=UP_TIMEOUT_S)
+            wait_for(f"an answer to {client}", partial(self.is_answered, client), timeout_s=UP_TIMEOUT_S)
         return Up(seconds=round(time.monotonic() - began_s, 1))
 
     def spread(self) -> Spread:
@@ -140,7 +140,8 @@ class Scenario:
     def _is_up(self, node: str) -> bool:
         return node in answers.nodes_up(self._array.rest("/nodes"))
 
-    def _is_answered(self, client: str) -> bool:
+    def is_answered(self, client: str) -> bool:
+        """Whether a client gets an answer to a new connection now."""
         return all(request.ok for request in self._finished(self._curl(client, "/up", count=1)))
 
     def _maybe_failover(self, after: int) -> Failover | None:

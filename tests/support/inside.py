@@ -14,10 +14,8 @@ from typing import Any
 from pentaflow import sandbox
 from pentaflow.demo.array import Array, running
 
-TOPOLOGY = "inline"
 
-
-def inside(function: Callable[[Array], dict[str, Any]], folder: Path) -> dict[str, Any]:
+def inside(function: Callable[[Array], dict[str, Any]], folder: Path, *, topology: str = "inline") -> dict[str, Any]:
     """What `function` returns, as it comes out of JSON; it is called in a sandbox with an array that is not started.
 
     The switch target is that of the environment variable SWITCH.
@@ -25,7 +23,8 @@ def inside(function: Callable[[Array], dict[str, Any]], folder: Path) -> dict[st
     result = folder / "result.json"
     command = ["env", f"PYTHONPATH={os.pathsep.join(sys.path)}", sys.executable, "-m", "support.inside"]
     status = sandbox.run(
-        [*command, inspect.getfile(function), function.__name__, str(folder), str(result)], started=lambda _pid: None
+        [*command, inspect.getfile(function), function.__name__, topology, str(folder), str(result)],
+        started=lambda _pid: None,
     )
     assert status == 0, f"{function.__name__} ended with status {status}; the logs are in {folder}"
     document: dict[str, Any] = json.loads(result.read_text())
@@ -34,10 +33,10 @@ def inside(function: Callable[[Array], dict[str, Any]], folder: Path) -> dict[st
 
 def main() -> None:
     """The other half, inside."""
-    path, name, folder, result = sys.argv[1:]
+    path, name, topology, folder, result = sys.argv[1:]
     sandbox.stop_when_abandoned()
     function = runpy.run_path(path)[name]
-    with running(TOPOLOGY, os.environ.get("SWITCH", "softswitch"), Path(folder)) as array:
+    with running(topology, os.environ.get("SWITCH", "softswitch"), Path(folder)) as array:
         Path(result).write_text(json.dumps(function(array)))
 
 

@@ -18,6 +18,8 @@ from pentaflow.config import Configuration
 from support.configurations import small_document
 
 MS = 1_000_000
+# Idle notices count from when the switch has been active for a bucket's idle timeout.
+RESTED_NS = 90_000 * MS
 PATH = Check(CheckKind.PATH, "s1", "web")
 
 
@@ -39,7 +41,9 @@ class World:
         self.entries.update(entries or {})
 
     def reconcile(self) -> int:
-        return self._write([key for batch in self.core.reconcile("s1", self.entries) for key in batch])
+        updates = self._write([key for batch in self.core.reconcile("s1", self.entries, 0) for key in batch])
+        self.core.reconciled("s1", updates, 0, 0)
+        return updates + sum(self.carry_out(changes) for changes in self.core.elect(0))
 
     def carry_out(self, changes: Changes | None) -> int:
         return self._write(changes.keys) if changes else 0
@@ -170,13 +174,13 @@ def test_idle_buckets_move_only_while_every_nodes_health_is_known() -> None:
     world.carry_out(world.fail(2))
     world.settle()
     idle = [Key(Kind.BUCKET, (1, bucket)) for bucket in range(256)]
-    assert world.core.bucket_idle(idle, 0) is None, "node 2 is down"
+    assert world.core.bucket_idle("s1", idle, RESTED_NS) is None, "node 2 is down"
     for _ in range(2):
         world.check(2)
-    assert world.carry_out(world.core.bucket_idle(idle, 0)) == 128
-    assert world.core.bucket_idle(idle, 0) is None
+    assert world.carry_out(world.core.bucket_idle("s1", idle, RESTED_NS)) == 128
+    assert world.core.bucket_idle("s1", idle, RESTED_NS) is None
     assert world.events(EventKind.BUCKETS_MOVED) == [{"buckets": 128, "reason": "rebalance"}]
-    assert world.core.bucket_idle([Key(Kind.BUCKET, (9, 0)), Key(Kind.BUCKET, (1, 999))], 0) is None
+    assert world.core.bucket_idle("s1", [Key(Kind.BUCKET, (9, 0)), Key(Kind.BUCKET, (1, 999))], RESTED_NS) is None
 
 
 def test_a_lost_switch_leaves_health_unknown_and_the_map_alone() -> None:

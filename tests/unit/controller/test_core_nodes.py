@@ -42,7 +42,11 @@ class World:
             now_ns=0,
         )
         self.entries: dict[Key, Entry] = {}
-        self._write([key for batch in self.core.reconcile("s1", self.core.assignment.new_actual()) for key in batch])
+        actual = self.core.assignment.new_actual()
+        self._write([key for batch in self.core.reconcile("s1", actual, 0) for key in batch])
+        self.core.reconciled("s1", 0, 0, 0)
+        for changes in self.core.elect(0):
+            self._write(changes.keys)
         self.up(range(1, nodes + 1), at_ns=0)
 
     def up(self, nodes: range, *, at_ns: int) -> int:
@@ -231,5 +235,5 @@ def test_the_configured_state_keeps_new_buckets_away(state: str) -> None:
         events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
         now_ns=0,
     )
-    core.reconcile("s1", core.assignment.new_actual())
+    core.reconcile("s1", core.assignment.new_actual(), 0)
     assert core.map.node_loads()[1] == 0

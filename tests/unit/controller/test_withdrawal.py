@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from controller.announcement import announced_vips
+from controller.withdrawal import announced_vips
 from pentaflow.config import Configuration
 from support.configurations import small_document
 

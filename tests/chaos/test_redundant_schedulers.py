@@ -1,0 +1,209 @@
+"""Losing and regaining schedulers costs no established connection [H3]: topology `redundant`, open TLS connections."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pentaflow.demo.array import Array, wait_for
+from pentaflow.demo.scenario import Scenario
+from support import keepalive
+from support.inside import inside
+from topologies.model import Role
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+
+TIMEOUT_S = 60.0
+CONNECTIONS = 20
+S1, S2, LAN = "s1", "s2", "l1"
+VIP = "10.0.0.100"
+
+
+class Load:
+    """Open connections from every client, and what became of them."""
+
+    def __init__(self) -> None:
+        self.result: dict[str, Any] = {}
+
+
+@contextmanager
+def keepalive_load(array: Array) -> Iterator[Load]:
+    vip = array.topology.vips[0]
+    argv = [sys.executable, keepalive.__file__, str(vip.vip), str(vip.port), vip.hostname]
+    argv += [str(array.files.folder / "ca.pem"), str(CONNECTIONS)]
+    processes = [array.popen(client, argv) for client in array.names(Role.CLIENT)]
+    load = Load()
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n", said(process)
+        yield load
+        wait_until_answered(array)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        found = [c for process in processes for c in json.loads(process.communicate(timeout=TIMEOUT_S)[0])]
+        load.result = {
+            "connections": len(found),
+            "broken": [connection["failure"] for connection in found if connection["failure"]],
+            "idle": sum(not connection["answered"] for connection in found),
+            "longest_ms": max(connection["longest_ms"] for connection in found),
+        }
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
+def wait_until_answered(array: Array) -> None:
+    """Every client gets an answer to a new connection."""
+    scenario = Scenario(array)
+    for client in array.names(Role.CLIENT):
+        wait_for(f"an answer to {client}", partial(scenario.is_answered, client), timeout_s=TIMEOUT_S)
+
+
+def active(array: Array) -> str:
+    """The switch that holds the VIP; empty: none."""
+    return ",".join(switch["name"] for switch in array.rest("/switches") if VIP in switch["active_for"])
+
+
+def wait_active(array: Array, switch: str) -> None:
+    wait_for(f"{switch} is active", lambda: active(array) == switch, timeout_s=TIMEOUT_S)
+
+
+def wait_state(array: Array, switch: str, *, ready: bool) -> None:
+    def there() -> bool:
+        states = {s["name"]: s["state"] == "ready" for s in array.rest("/switches")}
+        return states[switch] is ready
+
+    wait_for(f"{switch} ready: {ready}", there, timeout_s=TIMEOUT_S)
+
+
+def start_again(array: Array, switch: str) -> None:
+    array.service(switch).start()
+    array.service(switch).wait_listening()
+
+
+def moves(array: Array) -> list[list[str]]:
+    events = array.rest("/events")
+    return [[e["details"]["before"], e["details"]["after"]] for e in events if e["kind"] == "vip_moved"]
+
+
+def node_events(array: Array) -> list[str]:
+    return [e["kind"] for e in array.rest("/events") if e["kind"] in ("node_down", "slots_moved", "buckets_moved")]
+
+
+def unharmed(result: dict[str, Any]) -> None:
+    """Every open connection is open still and was used; no node was blamed for its switch."""
+    assert result["connections"] == 2 * CONNECTIONS
+    assert result["broken"] == []
+    assert result["idle"] == 0
+    assert result["node_events"] == []
+
+
+def summary(array: Array, load: Load, **more: Any) -> dict[str, Any]:
+    return load.result | {"moves": moves(array), "node_events": node_events(array), "active": active(array)} | more
+
+
+def up(array: Array, **election: Any) -> None:
+    document = yaml.safe_load(array.files.configuration.read_text())
+    document["controller"]["election"] = {"hold_s": 1} | election
+    array.files.configuration.write_text(yaml.safe_dump(document))
+    Scenario(array).up()
+    wait_active(array, S1)
+
+
+def kill_active_with_preemption(array: Array) -> dict[str, Any]:
+    up(array)
+    with keepalive_load(array) as load:
+        array.service(S1).kill()
+        wait_active(array, S2)
+        wait_until_answered(array)
+        start_again(array, S1)
+        wait_active(array, S1)
+    return summary(array, load)
+
+
+def test_the_standby_takes_over_and_the_returned_one_takes_back_without_a_broken_connection(tmp_path: Path) -> None:
+    result = inside(kill_active_with_preemption, tmp_path, topology="redundant")
+    unharmed(result)
+    assert result["moves"] == [["", S1], [S1, S2], [S2, S1]]
+
+
+def kill_active_without_preemption(array: Array) -> dict[str, Any]:
+    up(array, preempt=False)
+    with keepalive_load(array) as load:
+        array.service(S1).kill()
+        wait_active(array, S2)
+        start_again(array, S1)
+        wait_state(array, S1, ready=True)
+        wait_until_answered(array)
+    return summary(array, load)
+
+
+def test_without_preemption_the_returned_one_stands_by(tmp_path: Path) -> None:
+    result = inside(kill_active_without_preemption, tmp_path, topology="redundant")
+    unharmed(result)
+    assert result["moves"] == [["", S1], [S1, S2]]
+    assert result["active"] == S2
+
+
+def lose_both(array: Array) -> dict[str, Any]:
+    up(array, hold_s=30)
+    with keepalive_load(array) as load:
+        for switch in (S2, S1):
+            array.service(switch).kill()
+        for switch in (S2, S1):
+            wait_state(array, switch, ready=False)
+        for switch in (S2, S1):
+            start_again(array, switch)
+        for switch in (S2, S1):
+            wait_state(array, switch, ready=True)
+        wait_until_answered(array)
+    return summary(array, load)
+
+
+def test_when_both_are_lost_and_come_back_the_same_one_is_active_and_connections_live(tmp_path: Path) -> None:
+    result = inside(lose_both, tmp_path, topology="redundant")
+    unharmed(result)
+    assert result["active"] == S1
+    assert result["moves"][0] == ["", S1]
+
+
+def split_brain(array: Array) -> dict[str, Any]:
+    up(array, preempt=False)
+    management = f"{S1}-eth0"
+    with keepalive_load(array) as load:
+        array.output(S1, ["ip", "link", "set", management, "down"], timeout_s=TIMEOUT_S)
+        wait_active(array, S2)
+        wait_until_answered(array)
+        moved = [event["details"] for event in array.rest("/events") if event["kind"] == "vip_moved"][-1]
+        unfenced = array.rest("/switches")[0]["unfenced_for"]
+        array.output(S1, ["ip", "link", "set", management, "up"], timeout_s=TIMEOUT_S)
+        wait_for("s1 is fenced", lambda: not array.rest("/switches")[0]["unfenced_for"], timeout_s=TIMEOUT_S)
+        wait_until_answered(array)
+    return summary(array, load, reason=moved["reason"], unfenced=unfenced)
+
+
+def test_a_switch_that_the_controller_loses_while_it_forwards_is_outvoted_and_fenced_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    result = inside(split_brain, tmp_path, topology="redundant")
+    unharmed(result)
+    assert result["moves"] == [["", S1], [S1, S2]]
+    assert result["unfenced"] == [VIP]
+    assert result["reason"] == "s1 is not healthy: its data path fails"
