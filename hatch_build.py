@@ -9,6 +9,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
+# What a wheel has beside its packages; an editable install has it where it is, and a copy would hide the changed file.
+_IN_WHEELS = {"mininet/pentaflow_mn.py": "pentaflow_mn.py", "p4/build": "pentaflow/p4build"}
+
+
 class OpensslBindingHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's base class is untyped here
     """Builds `tlsnodes.tls._openssl` and marks the wheel as bound to this platform."""
 
@@ -25,3 +29,5 @@ class OpensslBindingHook(BuildHookInterface):  # type: ignore[misc]  # hatchling
         build_data["artifacts"].append(str(made.relative_to(root)))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+        if version != "editable":
+            build_data["force_include"].update({str(root / source): target for source, target in _IN_WHEELS.items()})
