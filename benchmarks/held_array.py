@@ -56,6 +56,7 @@ def hold(vservers: int) -> Core:
         configuration(vservers),
         random_hash_keys=dict.fromkeys(range(1, vservers + 1), 1),
         station_capacity=1,
+        transit_cells=65_536,
         events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
         now_ns=0,
     )

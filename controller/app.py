@@ -15,17 +15,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller.api import create_api
 from controller.changes import Changes
+from controller.connections import ConnectionPoller
 from controller.core import Core
 from controller.events import Event, EventKind, EventLog
 from controller.follower import create_follower_api
 from controller.health import Check, CheckKind, Outcome
 from controller.leadership import Role, RoleChange
 from controller.leading import Leadership
-from controller.p4info import check_capacity, check_p4info, station_capacity
+from controller.p4info import check_capacity, check_p4info, station_capacity, transit_cells
 from controller.pipeline import Pipeline, load_pipeline
 from controller.prober import Observation
 from controller.repository import Repository
-from controller.southbound import SwitchSession
+from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller
 from controller.store.base import Fenced, Store, StoreUnavailable
 from controller.store.opening import MEMORY, StoreTls, open_store
@@ -39,6 +40,7 @@ STORE_RETRY_S = 1.0
 MEMORY_LEASE_S = 86_400
 _ALL_ADDRESSES = ("0.0.0.0", "::")
 ELECTION_INTERVAL_S = 0.02
+ADVANCE_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,10 +73,14 @@ class Array:
             configuration,
             random_hash_keys={v.id: hash_keys.get(v.name, secrets.randbits(64)) for v in configuration.vservers},
             station_capacity=station_capacity(pipeline.p4info),
+            transit_cells=transit_cells(pipeline.p4info),
             events=events,
             now_ns=time.monotonic_ns(),
         )
         self.poller = StatusPoller(configuration, self._report_management)
+        self.connection_poller = ConnectionPoller(
+            self.core.nodes, self.core.bucket_functions, self.core.balancing.connections, self._report_connections
+        )
         probe_key = secrets.randbits(64)
         self.sessions = [
             SwitchSession(
@@ -96,9 +102,11 @@ class Array:
             for session in self.sessions:
                 group.create_task(session.run())
             group.create_task(self.poller.run())
+            group.create_task(self.connection_poller.run())
             group.create_task(self._tick())
             group.create_task(self._keep_hash_keys())
             group.create_task(self._elect(group))
+            group.create_task(self._advance())
 
     async def _tick(self) -> None:
         """What the core does when time has passed, not when something happens."""
@@ -131,6 +139,16 @@ class Array:
                 group.create_task(sessions[announcement.switch].announce(announcement.frames))
             await asyncio.sleep(ELECTION_INTERVAL_S)
 
+    async def _advance(self) -> None:
+        """Buckets on their way go on."""
+        while True:
+            await asyncio.sleep(ADVANCE_S)
+            now_ns = time.monotonic_ns()
+            for node_id in self.core.nodes:
+                if status := self.poller.maybe_status(node_id):
+                    self.core.balancing.loads.take(node_id, status.document, status.at_ns)
+            self._dispatch(self.core.advance(now_ns))
+
     def _dispatch(self, changes: Changes | None) -> None:
         if changes:
             for session in self.sessions:
@@ -141,7 +159,13 @@ class Array:
         """Background work goes on when every connected switch has what was decided before."""
         self._adopted.set()
         if all(session.is_drained for session in self.sessions):
+            ready = {session.name for session in self.sessions if session.state is SessionState.READY}
+            self.core.written(ready, time.monotonic_ns())
             self._dispatch(self.core.tidy(TIDY_BUCKETS))
+
+    def _report_connections(self, node_id: int, failure: str) -> None:
+        if failure:
+            log.warning("open connections are not known", node=self.core.nodes[node_id].name, reason=failure)
 
     def _report_probe(self, observation: Observation) -> None:
         self._dispatch(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from controller.actual import Actual, Rows, rows
 from controller.adoption import adopt
-from controller.buckets import UNASSIGNED, BucketMap, BucketMove, Move, Reason, SlotMove
+from controller.buckets import UNASSIGNED, BucketMap, Move, Reason, SlotMove
 from controller.entries import SPLIT_SLOT, Entry, Key, Kind
-from controller.planner import plan_failover, plan_rebalance, plan_tidy
+from controller.planner import plan_failover, plan_tidy
+from controller.transit import window_ticks
 from pentaflow.config import Configuration, parse_mac
 
 _NS_PER_S = 1_000_000_000
-_NS_PER_TICK = 1_024_000  # of the transit filter's clock
 
 
 class Assignment:
@@ -69,7 +68,7 @@ class Assignment:
         idle_ns = self._idle_ns[vserver_id]
         if old_slot is None:
             return Entry((slot,), idle_ns)
-        return Entry((slot, old_slot, _window(idle_ns)), idle_ns, SPLIT_SLOT)
+        return Entry((slot, old_slot, window_ticks(idle_ns / _NS_PER_S)), idle_ns, SPLIT_SLOT)
 
     def bucket_rows(self, vserver_id: int) -> Rows:
         """The entries of all buckets of a vserver."""
@@ -81,7 +80,7 @@ class Assignment:
         found["idle_timeout_ns"] = np.where(found["slot"] == UNASSIGNED, 0, idle_ns)
         for (split_vserver_id, bucket), old_slot in self.map.splits.items():
             if split_vserver_id == vserver_id:
-                found["old_slot"][bucket], found["window"][bucket] = old_slot, _window(idle_ns)
+                found["old_slot"][bucket], found["window"][bucket] = old_slot, window_ticks(idle_ns / _NS_PER_S)
         return found
 
     @property
@@ -141,6 +140,11 @@ class Assignment:
         self._revocable.clear()
         return moves
 
+    @property
+    def is_revocable(self) -> bool:
+        """Whether what failed over may still be revoked."""
+        return bool(self._revocable)
+
     def settle(self) -> bool:
         """What failed over stays where it is: whether there was anything of that kind."""
         was_open = bool(self._revocable)
@@ -154,30 +158,3 @@ class Assignment:
         moves = plan_tidy(self.map, self._slots_per_node, limit)
         self.map.apply(moves)
         return moves
-
-    def rebalance(self, keys: Iterable[Key], weights: Mapping[int, int]) -> tuple[BucketMove, ...]:
-        """Move those of some idle buckets that should be elsewhere [B4].
-
-        Args:
-            keys: `bucket` entries without an open connection.
-            weights: node id → weight of the nodes that may serve; at least one above 0.
-        """
-        idle: dict[int, list[int]] = defaultdict(list)
-        for key in keys:
-            vserver_id, bucket = key.match
-            if bucket < len(self.map.buckets.get(vserver_id, ())):
-                idle[vserver_id].append(bucket)
-        moves: list[BucketMove] = []
-        for vserver_id, buckets in idle.items():
-            found = plan_rebalance(self.map, vserver_id, buckets, weights, self._slots_per_node)
-            self.map.apply(found)
-            moves += found
-        return tuple(moves)
-
-
-def _window(idle_ns: int) -> int:
-    """How long a flow may be silent and still be known to the transit filter, in its ticks.
-
-    As long as a bucket must be silent to be idle: that is longer than nodes keep silent connections.
-    """
-    return idle_ns // _NS_PER_TICK + 1

@@ -117,6 +117,13 @@ class OpenConnections:
             return None
         return held.open_by_bucket.get(bucket, 0) if bucket < held.buckets else None
 
+    def maybe_total(self, vserver_id: int, node_id: int, *, asked_after_ns: int, now_ns: int) -> int | None:
+        """Open connections of a vserver on a node; see `maybe_open`."""
+        held = self._held.get((node_id, vserver_id))
+        if held is None or held.asked_ns <= asked_after_ns or now_ns - held.asked_ns > self._max_age_ns:
+            return None
+        return sum(held.open_by_bucket.values())
+
     def forget(self, node_id: int) -> None:
         """A node was taken out or has started anew."""
         self._held = {key: held for key, held in self._held.items() if key[0] != node_id}

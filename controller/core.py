@@ -4,13 +4,14 @@ Shells report what they see (a switch read back, probe outcomes, digests, idle n
 that come back: keys whose entries may differ from the switch's now. What an entry should be is asked of `maybe_entry`
 when it is written, so start, reconnect, learning and failure all go desired → diff → apply the same way.
 
-Each concern has a room of its own, this one connects them: `availability` (nodes), `assignment` (buckets), `election`
-(active switches), `views` (what each switch sees), `stations` (layer 2), `desired` (what the configuration says).
+Each concern has a room of its own, this one connects them: `availability` (nodes), `assignment` (buckets), `balancing`
+(where buckets should be, and how they get there), `election` (active switches), `views` (what each switch sees),
+`stations` (layer 2), `desired` (what the configuration says).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.actual import Actual
@@ -19,8 +20,10 @@ from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
 from controller.announcements import gratuitous_arp
 from controller.assignment import Assignment
 from controller.availability import Availability
+from controller.balancing import Balancing
 from controller.buckets import BucketMap, SlotMove
 from controller.changes import Changes, keys_of
+from controller.connections import BucketFunction
 from controller.desired import announced_in, fixed_entries, vip_keys, vserver_key
 from controller.diff import batches, diff, diff_buckets
 from controller.election import Election, Step, Transition
@@ -55,6 +58,7 @@ class Core:
         *,
         random_hash_keys: Mapping[int, int],
         station_capacity: int,
+        transit_cells: int,
         events: EventLog,
         now_ns: int,
     ) -> None:
@@ -63,6 +67,7 @@ class Core:
             configuration: the whole array.
             random_hash_keys: vserver id → 64-bit key, for vservers that have none configured and none on a switch.
             station_capacity: stations that a switch can learn.
+            transit_cells: cells of each register of a switch's transit filter.
             events: where to write down what happens.
             now_ns: the monotonic clock.
         """
@@ -71,6 +76,7 @@ class Core:
         self.nodes = {node.id: node for node in configuration.nodes}
         self.availability = Availability(configuration, events, now_ns)
         self.assignment = Assignment(configuration)
+        self.balancing = Balancing(configuration, self.assignment, self.availability, events, transit_cells)
         self.election = Election(configuration)
         self.views = Views(configuration)
         self._switches = {switch.name: switch for switch in configuration.switches}
@@ -348,22 +354,42 @@ class Core:
         moves = self.assignment.tidy(limit)
         return Changes(keys=keys_of(moves)) if moves else None
 
-    def bucket_idle(self, switch: str, keys: Iterable[Key], now_ns: int) -> Changes | None:
-        """A switch reports that these buckets are idle now: those that should be elsewhere move.
+    def bucket_idle(self, switch: str, keys: Iterable[Key], now_ns: int) -> None:
+        """A switch reports that these buckets are idle now.
 
         Only the active switch sees a VIP's packets, and it has not seen those from before its take-over: that counts as
         a packet to every bucket [B8].
         """
-        weights = self.availability.serving_weights()
-        if self.availability.unknown() or not any(weights.values()):
-            return None
-        if self.availability.guard.is_holding:
-            return None
-        moves = self.assignment.rebalance([key for key in keys if self._is_idle(switch, key, now_ns)], weights)
-        if not moves:
-            return None
-        self.events.add(EventKind.BUCKETS_MOVED, now_ns, buckets=len(moves), reason=moves[0].reason)
-        return Changes(keys=keys_of(moves))
+        found = [(key.match[0], key.match[1]) for key in keys if self._is_idle(switch, key, now_ns)]
+        self.balancing.idle(found, now_ns)
+
+    def written(self, ready: Collection[str], now_ns: int) -> None:
+        """Of all that was decided, nothing waits to be written to these switches."""
+        active = {self.election.active(vserver.vip) for vserver in self.configuration.vservers}
+        if active <= set(ready):
+            self.balancing.written(now_ns)
+
+    def advance(self, now_ns: int) -> Changes | None:
+        """The next step of moving buckets to where they are meant to be; to be asked about once a second."""
+        moves = self.balancing.advance(now_ns) if self._fixed else ()
+        return Changes(keys=keys_of(moves)) if moves else None
+
+    def bucket_functions(self) -> dict[int, dict[int, BucketFunction]]:
+        """Node id → vserver id → bucket function: whose open connections somebody must know."""
+        functions = {
+            vserver.id: BucketFunction(
+                name=vserver.name,
+                kind=vserver.hash,
+                hash_key=self.hash_keys[vserver.id],
+                buckets=vserver.buckets,
+            )
+            for vserver in self.configuration.vservers
+            if vserver.id in self.hash_keys
+        }
+        return {
+            node_id: {vserver_id: functions[vserver_id] for vserver_id in sorted(ids & functions.keys())}
+            for node_id, ids in self.balancing.wanted().items()
+        }
 
     def _is_idle(self, switch: str, key: Key, now_ns: int) -> bool:
         vserver = self._vservers.get(key.match[0])

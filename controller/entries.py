@@ -113,4 +113,5 @@ LEARN_DIGEST = "learn_t"
 LEARN_FIELDS: Mapping[str, int] = {"vlan_id": 12, "src_mac": 48, "ingress_port": 9}
 PACKET_IN_FIELDS: Mapping[str, int] = {"ingress_port": 9, "reason": 7, "vserver_id": 16, "bucket": 16}
 PACKET_OUT_FIELDS: Mapping[str, int] = {"egress_port": 9, "submit_to_ingress": 1, "unused_pad": 6}
+TRANSIT_REGISTERS = ("transit_first", "transit_second")
 DROPS_COUNTER = "drops"

@@ -21,7 +21,11 @@ class EventKind(StrEnum):
     NODE_UNKNOWN = "node_unknown"
     NODE_HELD_DOWN = "node_held_down"
     SLOTS_MOVED = "slots_moved"
+    MOVES_STARTED = "moves_started"
+    WAVE_DONE = "wave_done"
+    MOVES_FORCED = "moves_forced"
     BUCKETS_MOVED = "buckets_moved"
+    NODE_DRAINED = "node_drained"
     SWITCH_RECONCILED = "switch_reconciled"
     SWITCH_LOST = "switch_lost"
     VIP_MOVED = "vip_moved"
@@ -65,6 +69,10 @@ class EventLog:
         self.counts: Counter[EventKind] = Counter()
         self._events: deque[Event] = deque(maxlen=CAPACITY)
         self._last_id = 0
+
+    def monotonic_ns(self, epoch_ms: int) -> int:
+        """A wall-clock time on the monotonic clock."""
+        return epoch_ms * _NS_PER_MS - self._epoch_offset_ns
 
     def add(self, kind: EventKind, now_ns: int, **details: Detail) -> Event:
         """Write an event down."""

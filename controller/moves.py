@@ -379,6 +379,10 @@ class Moves:
 
     # Book-keeping.
 
+    def deadline_of(self, node_id: int) -> int | None:
+        """When what waits at a node is forced; None: never."""
+        return self._deadlines.get(node_id, self._default_deadline_ns)
+
     def _is_due(self, node_id: int, default_ns: int, now_ns: int) -> bool:
         deadline_ns = self._deadlines.get(node_id, default_ns)
         return deadline_ns is not None and now_ns >= deadline_ns

@@ -10,6 +10,7 @@ from controller.entries import (
     PACKET_IN_FIELDS,
     PACKET_OUT_FIELDS,
     TABLES,
+    TRANSIT_REGISTERS,
     Kind,
     TableSpec,
 )
@@ -69,6 +70,19 @@ def station_capacity(p4info: p4i.P4Info) -> int:
     """How many stations a switch can learn: each takes an entry in `smac` and one in `dmac`, which has one more."""
     sizes = {table.preamble.alias: table.size for table in p4info.tables}
     return min(sizes[Kind.SMAC], sizes[Kind.DMAC] - 1)
+
+
+def transit_cells(p4info: p4i.P4Info) -> int:
+    """Cells of each of the transit filter's two registers, or of the smaller one.
+
+    Raises:
+        PipelineMismatchError: there are none.
+    """
+    sizes = {register.preamble.alias: register.size for register in p4info.registers}
+    for name in TRANSIT_REGISTERS:
+        if name not in sizes:
+            raise PipelineMismatchError("the pipeline", f"there is no register {name}")
+    return min(sizes[name] for name in TRANSIT_REGISTERS)
 
 
 def _check_table(table: p4i.Table, spec: TableSpec, actions: Mapping[int, p4i.Action], place: str) -> None:

@@ -195,6 +195,14 @@ class Election(Model):
     hold_s: Seconds = 3
 
 
+class Moves(Model):
+    """How buckets move between nodes [B4] [B5]: after a deadline with the connections that are still open."""
+
+    drain_deadline_s: Seconds = 3600
+    rebalance_deadline_s: Seconds = 86_400
+    max_split: Integer = Field(default=256, ge=1, le=65_536)
+
+
 class Controller(Model):
     """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`."""
 
@@ -203,6 +211,7 @@ class Controller(Model):
     health: Health = Health()
     election: Election = Election()
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
+    moves: Moves = Moves()
 
 
 class SwitchTls(Model):

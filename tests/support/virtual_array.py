@@ -6,6 +6,7 @@ The wire is the only thing that is not real: `VirtualPorts` stands in for `softs
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
@@ -122,13 +123,23 @@ async def background(run: Callable[[Callable[[], None]], Awaitable[None]]) -> As
 
 @asynccontextmanager
 async def status_server(port: int) -> AsyncIterator[None]:
-    """Answers every request with a small JSON object, as a node's management address does."""
+    """Answers as a node's management address does: vserver `web` has no connection."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await reader.readuntil(b"\r\n\r\n"):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                document: dict[str, object] = {
+                    "ok": True,
+                    "vservers": [{"name": "web", "connections": 0, "open_connections": 0}],
+                }
+                if head.startswith(b"POST /open-connections "):
+                    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                    await reader.readexactly(int(length.partition(b":")[2]))
+                    document = {"web": {"open": 0, "buckets": {}}}
+                body = json.dumps(document).encode()
                 writer.write(
-                    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"ok": true}'
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                    % (len(body), body)
                 )
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

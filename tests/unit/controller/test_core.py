@@ -19,7 +19,6 @@ from support.configurations import small_document
 
 MS = 1_000_000
 # Idle notices count from when the switch has been active for a bucket's idle timeout.
-RESTED_NS = 90_000 * MS
 PATH = Check(CheckKind.PATH, "s1", "web")
 
 
@@ -34,6 +33,7 @@ class World:
             Configuration.model_validate(document),
             random_hash_keys={1: 0xABCD},
             station_capacity=2,
+            transit_cells=65_536,
             events=EventLog(epoch_offset_ns=1_000 * MS, listener=self.told.append),
             now_ns=0,
         )
@@ -157,6 +157,7 @@ def test_a_node_that_was_removed_gives_its_buckets_away_and_its_slots_back() -> 
         Configuration.model_validate(document),
         random_hash_keys={1: 1},
         station_capacity=2,
+        transit_cells=65_536,
         events=EventLog(epoch_offset_ns=0, listener=after.told.append),
         now_ns=0,
     )
@@ -165,22 +166,6 @@ def test_a_node_that_was_removed_gives_its_buckets_away_and_its_slots_back() -> 
         after.carry_out(changes)
     assert sorted(key.match[0] for key in after.entries if key.kind is Kind.SLOT) == list(range(16, 32))
     assert after.reconcile() == 0
-
-
-def test_idle_buckets_move_only_while_every_nodes_health_is_known() -> None:
-    world = World()
-    world.reconcile()
-    world.check(1)
-    world.carry_out(world.fail(2))
-    world.settle()
-    idle = [Key(Kind.BUCKET, (1, bucket)) for bucket in range(256)]
-    assert world.core.bucket_idle("s1", idle, RESTED_NS) is None, "node 2 is down"
-    for _ in range(2):
-        world.check(2)
-    assert world.carry_out(world.core.bucket_idle("s1", idle, RESTED_NS)) == 128
-    assert world.core.bucket_idle("s1", idle, RESTED_NS) is None
-    assert world.events(EventKind.BUCKETS_MOVED) == [{"buckets": 128, "reason": "rebalance"}]
-    assert world.core.bucket_idle("s1", [Key(Kind.BUCKET, (9, 0)), Key(Kind.BUCKET, (1, 999))], RESTED_NS) is None
 
 
 def test_a_lost_switch_leaves_health_unknown_and_the_map_alone() -> None:
@@ -226,6 +211,7 @@ def test_without_nodes_the_rest_of_the_switch_is_still_set_up() -> None:
         Configuration.model_validate(small_document() | {"nodes": []}),
         random_hash_keys={1: 1},
         station_capacity=2,
+        transit_cells=65_536,
         events=EventLog(epoch_offset_ns=0, listener=world.told.append),
         now_ns=0,
     )

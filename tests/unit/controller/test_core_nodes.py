@@ -38,6 +38,7 @@ class World:
             Configuration.model_validate(document),
             random_hash_keys={1: 1},
             station_capacity=9,
+            transit_cells=65_536,
             events=EventLog(epoch_offset_ns=0, listener=self.told.append),
             now_ns=0,
         )
@@ -232,6 +233,7 @@ def test_the_configured_state_keeps_new_buckets_away(state: str) -> None:
         Configuration.model_validate(document),
         random_hash_keys={1: 1},
         station_capacity=9,
+        transit_cells=65_536,
         events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
         now_ns=0,
     )
