@@ -6,6 +6,7 @@ Exit status: 0 done, 1 something that was asked for does not hold, 2 bad input o
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -19,6 +20,8 @@ from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
 from pentaflow.files import load_configuration, read_credentials, read_file
 from pentaflow.logs import configure_logs
 from softswitch.state import Engine
+
+_NEW_OBJECTS_PER_COLLECTION = 50_000
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
 
@@ -109,6 +112,9 @@ def switch(
         tls=tls,
         metrics=_parse_end_point("--metrics", metrics) if metrics is not None else None,
     )
+    # Entries live long and are in no cycles: at Python's default, 700, they would be walked over and over while a table
+    # is loaded.
+    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION)
     _serve(lambda: run_switch(options, captures=captures, capture_octets=pcap_mib << 20))
 
 
