@@ -45,15 +45,17 @@ class Hits(Protocol):
 
 @dataclass(slots=True)
 class _Hits:
-    packets: int = 0
-    octets: int = 0
-    last_hit_ns: int = 0
+    packets: int
+    octets: int
+    last_hit_ns: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
     """An entry. Match values by kind: exact, value; lpm, (value, prefix length); ternary, (value, mask); range,
     (low, high); optional, value or None. A greater priority wins (P4Runtime 9.1.2).
+
+    `code` and `hits` are there once the entry is in a table.
     """
 
     match: tuple[MatchValue, ...]
@@ -64,8 +66,8 @@ class Entry:
     controller_metadata: int = 0
     metadata: bytes = b""
     is_const: bool = False
-    code: int = field(default=0, init=False, repr=False)
-    hits: Hits = field(default_factory=_Hits, init=False, repr=False)
+    code: int = field(init=False, repr=False)
+    hits: Hits = field(init=False, repr=False)
 
     @property
     def packets(self) -> int:
@@ -114,11 +116,14 @@ Criterion = tuple[int, int, int]
 class Mirror(Protocol):
     """A copy of a table for native code, told of every change after it was made.
 
-    It may replace an entry's `hits` when the entry comes.
+    It keeps the hits of the entries.
     """
 
-    def insert(self, entry: Entry, criteria: Sequence[Criterion], rank: int) -> None:
-        """An entry is in the table; of those that match, the greatest rank wins."""
+    def insert_exact(self, entry: Entry, now_ns: int) -> Hits:
+        """An entry is in a table with exact fields only."""
+
+    def insert_ranked(self, entry: Entry, criteria: Sequence[Criterion], rank: int, now_ns: int) -> Hits:
+        """An entry is in a table of another kind; of those that match, the greatest rank wins."""
 
     def modify(self, entry: Entry) -> None:
         """An entry has another action or other parameters."""
@@ -126,7 +131,7 @@ class Mirror(Protocol):
     def delete(self, entry: Entry) -> None:
         """An entry has gone."""
 
-    def set_default(self, entry: Entry) -> None:
+    def set_default(self, entry: Entry) -> Hits:
         """There is another default entry."""
 
 
@@ -190,8 +195,7 @@ class Table:
         self._scan: list[tuple[tuple[Criterion, ...], Entry]] = []
         self._mirror: Mirror | None = None
         self._initial_default = (default.action, default.params)
-        self.default = default
-        default.code = self._codes[default.action]
+        self._become_default(default)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -205,18 +209,23 @@ class Table:
         return self._entries
 
     def attach(self, mirror: Mirror) -> None:
-        """Tell a mirror of what there is, and of every change from now on."""
+        """Tell a mirror of what there is, and of every change from now on; hits start again."""
         self._mirror = mirror
-        mirror.set_default(self.default)
+        self._become_default(self.default)
         for entry in self:
-            self._reflect(entry, mirror)
+            entry.hits = self._new_hits(entry, entry.last_hit_ns)
 
-    def _reflect(self, entry: Entry, mirror: Mirror) -> None:
+    def _new_hits(self, entry: Entry, now_ns: int) -> Hits:
+        if self._mirror is None:
+            return _Hits(0, 0, now_ns)
         if self.is_exact:
-            # As the other branch would, in less time.
-            mirror.insert(entry, [(-1, value, value) for value in entry.match if isinstance(value, int)], 0)
-        else:
-            mirror.insert(entry, self._criteria(entry.match), self._rank(entry))
+            return self._mirror.insert_exact(entry, now_ns)
+        return self._mirror.insert_ranked(entry, self._criteria(entry.match), self._rank(entry), now_ns)
+
+    def _become_default(self, entry: Entry) -> None:
+        entry.code = self._codes[entry.action]
+        entry.hits = _Hits(0, 0, 0) if self._mirror is None else self._mirror.set_default(entry)
+        self.default = entry
 
     def insert(self, entry: Entry, now_ns: int) -> None:
         """Add an entry.
@@ -231,15 +240,13 @@ class Table:
         if len(self._entries) >= self.size:
             raise TableFull(self.name)
         entry.code = self._codes[entry.action]
-        entry.last_hit_ns = now_ns
+        entry.hits = self._new_hits(entry, now_ns)
         self._entries[identity] = entry
         if self._has_range:
             self._scan.append((self._criteria(entry.match), entry))
             self._scan.sort(key=lambda item: -item[1].priority)
         elif not self.is_exact:
             self._add_to_group(entry)
-        if self._mirror is not None:
-            self._reflect(entry, self._mirror)
 
     def modify(self, entry: Entry, now_ns: int) -> None:
         """Replace action, parameters, timeout and metadata; re-arm the idle timer; keep the counter.
@@ -292,10 +299,7 @@ class Table:
         """
         if self.default_is_const:
             raise ValueError(f"the default action of table {self.name} is constant")
-        self.default = Entry(match=(), action=action, params=params)
-        self.default.code = self._codes[action]
-        if self._mirror is not None:
-            self._mirror.set_default(self.default)
+        self._become_default(Entry(match=(), action=action, params=params))
 
     def reset_default(self) -> None:
         """Bring back the default entry that the program declares."""

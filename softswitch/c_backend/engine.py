@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cffi import FFI
 
@@ -19,7 +19,7 @@ from softswitch.c_backend.compiler import Compiled, part
 from softswitch.c_backend.expressions import words_of
 from softswitch.c_backend.layout import TableLayout, from_words, to_words
 from softswitch.state import CLONE_SESSIONS, MAX_CLONE_SESSION, Digest, Output, Replica, State
-from softswitch.tables import Criterion, Entry
+from softswitch.tables import Criterion, Entry, Hits
 
 DIGEST_WORDS = 1 << 16
 _GROUPS = CLONE_SESSIONS + MAX_CLONE_SESSION + 1
@@ -159,42 +159,49 @@ class _Mirror:
     """One table's entries in C: each lives in memory that its `Entry` owns."""
 
     def __init__(self, engine: NativeEngine, table: Any, layout: TableLayout) -> None:
-        self._ffi, self._lib, self._state = engine.ffi, engine.lib, engine.state
+        self._lib, self._state = engine.lib, engine.state
+        self._new, self._move, self._insert = engine.ffi.new, engine.ffi.memmove, engine.lib.pf_insert
         self._table = table
         self._layout = layout
         table.key_at, table.key_words = layout.param_words, layout.key_words
         widths = (*layout.field_widths, *(width for params in layout.param_widths.values() for width in params))
         self._is_narrow = all(words_of(width) == 1 for width in widths)
-        self._no_key = [0] * layout.key_words
         words = layout.param_words + layout.key_words
         # packets, octets, last_hit_ns, code, rank, words
         self._pack = struct.Struct(f"=4Qq{words}Q").pack
-        self._type, self._room = self._ffi.typeof("struct pf_entry *"), {"words": words}
+        self._padding = {
+            action: (0,) * (layout.param_words - sum(map(words_of, widths)))
+            for action, widths in layout.param_widths.items()
+        }
+        self._type, self._room = engine.ffi.typeof("struct pf_entry *"), {"words": words}
 
-    def insert(self, entry: Entry, criteria: Sequence[Criterion], rank: int) -> None:
+    def insert_exact(self, entry: Entry, now_ns: int) -> Hits:
         """Add an entry."""
-        layout = self._layout
-        words: list[int] = []
-        if layout.is_hashed and self._is_narrow:
-            words = [low for _, low, _ in criteria]
-        else:
-            for (mask, low, high), width in zip(criteria, layout.field_widths, strict=True):
-                for value in (low,) if layout.is_hashed else (mask, low, high):
-                    words += to_words(value, width)
-        cell = self._cell(entry, words, rank)
-        if layout.is_hashed:
-            failed = self._lib.pf_insert(self._state, self._table, cell)
-        else:
-            failed = self._lib.pf_insert_ranked(self._table, cell)
-        if failed:
+        cell: Hits = self._cell(
+            entry, self._words(cast(tuple[int, ...], entry.match), self._layout.field_widths), 0, now_ns
+        )
+        if self._insert(self._state, self._table, cell):
             raise MemoryError
-        entry.hits = cell
+        return cell
+
+    def insert_ranked(self, entry: Entry, criteria: Sequence[Criterion], rank: int, now_ns: int) -> Hits:
+        """Add an entry."""
+        key = [
+            word
+            for criterion, width in zip(criteria, self._layout.field_widths, strict=True)
+            for value in criterion
+            for word in to_words(value, width)
+        ]
+        cell: Hits = self._cell(entry, key, rank, now_ns)
+        if self._lib.pf_insert_ranked(self._table, cell):
+            raise MemoryError
+        return cell
 
     def modify(self, entry: Entry) -> None:
         """An entry has another action or other parameters."""
         cell: Any = entry.hits
         cell.code = entry.code
-        for at, word in enumerate(self._params(entry)):
+        for at, word in enumerate(self._words(entry.params, self._layout.param_widths[entry.action])):
             cell.words[at] = word
 
     def delete(self, entry: Entry) -> None:
@@ -204,21 +211,21 @@ class _Mirror:
         else:
             self._lib.pf_delete_ranked(self._table, entry.hits)
 
-    def set_default(self, entry: Entry) -> None:
+    def set_default(self, entry: Entry) -> Hits:
         """There is another default entry."""
-        entry.hits = self._table.default_entry = self._cell(entry, self._no_key, 0)
-
-    def _cell(self, entry: Entry, key: Sequence[int], rank: int) -> Any:
-        params = self._params(entry)
-        padding = (0,) * (self._layout.param_words - len(params))
-        cell = self._ffi.new(self._type, self._room)
-        hits = entry.hits
-        packed = self._pack(hits.packets, hits.octets, hits.last_hit_ns, entry.code, rank, *params, *padding, *key)
-        self._ffi.memmove(cell, packed, len(packed))
+        cell: Hits = self._cell(entry, (0,) * self._layout.key_words, 0, 0)
+        self._table.default_entry = cell
         return cell
 
-    def _params(self, entry: Entry) -> Sequence[int]:
+    def _cell(self, entry: Entry, key: Sequence[int], rank: int, now_ns: int) -> Any:
+        action = entry.action
+        params = self._words(entry.params, self._layout.param_widths[action])
+        packed = self._pack(0, 0, now_ns, entry.code, rank, *params, *self._padding[action], *key)
+        cell = self._new(self._type, self._room)
+        self._move(cell, packed, len(packed))
+        return cell
+
+    def _words(self, values: Sequence[int], widths: Sequence[int]) -> Sequence[int]:
         if self._is_narrow:
-            return entry.params
-        widths = self._layout.param_widths[entry.action]
-        return [word for value, width in zip(entry.params, widths, strict=True) for word in to_words(value, width)]
+            return values
+        return [word for value, width in zip(values, widths, strict=True) for word in to_words(value, width)]

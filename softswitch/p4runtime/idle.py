@@ -60,10 +60,11 @@ class IdleTimers:
         return result
 
     def _push(self, deadline_ns: int, table: Table, entry: Entry) -> None:
-        self._serial += 1
-        self._armed[entry] = self._serial
-        heapq.heappush(self._deadlines, (deadline_ns, self._serial, table, entry))
-        if len(self._deadlines) > 2 * len(self._armed) + _SLACK:
+        self._serial = serial = self._serial + 1
+        armed, deadlines = self._armed, self._deadlines
+        armed[entry] = serial
+        heapq.heappush(deadlines, (deadline_ns, serial, table, entry))
+        if len(deadlines) > 2 * len(armed) + _SLACK:
             self._drop_stale()
 
     def _drop_stale(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pentaflow.p4runtime import p4r
@@ -10,6 +10,11 @@ from softswitch.p4runtime.bytestrings import decode_bits, encode_bits
 from softswitch.p4runtime.p4info import ActionInfo, MatchFieldInfo, Scope, TableInfo
 from softswitch.p4runtime.status import Code, RequestError
 from softswitch.tables import Entry, MatchKind, MatchValue, Table
+
+KNOWN_ACTIONS = 4096
+"""How many decoded actions a table remembers before it starts again."""
+
+Decoder = Callable[[p4r.FieldMatch], MatchValue]
 
 
 def _invalid(message: str) -> RequestError:
@@ -23,7 +28,6 @@ class _Slot:
     position: int
     info: MatchFieldInfo
     compiled_kind: MatchKind
-    wire_kind: str
     what: str
 
     @property
@@ -51,14 +55,18 @@ class TableCodec:
                 position=position,
                 info=field,
                 compiled_kind=compiled.kind,
-                wire_kind=field.kind.value,
                 what=f"field '{field.name}' of table '{info.name}'",
             )
             for position, (field, compiled) in enumerate(zip(info.fields, table.fields, strict=True))
         }
+        self._decoders: Mapping[int, tuple[int, Decoder]] = {
+            field_id: (slot.position, _decoder(slot)) for field_id, slot in self._slots.items()
+        }
         self._omitted: tuple[MatchValue, ...] = tuple(slot.dont_care for slot in self._slots.values())
         self._required = sum(1 << slot.position for slot in self._slots.values() if slot.info.kind is MatchKind.EXACT)
         self.needs_priority = info.needs_priority
+        # Entries have few distinct actions; to decode one takes longer than to look it up. By `as_default`.
+        self._known_actions: tuple[dict[bytes, tuple[str, tuple[int, ...]]], ...] = ({}, {})
         self._actions_by_name = {action.name: action for action in info.actions.values()}
 
     def decode_match(self, message: p4r.TableEntry) -> tuple[MatchValue, ...]:
@@ -70,14 +78,16 @@ class TableCodec:
         values = list(self._omitted)
         seen = 0
         for field_match in message.match:
-            slot = self._slots.get(field_match.field_id)
-            if slot is None:
-                raise _invalid(f"table '{self.info.name}' has no field {field_match.field_id}")
-            bit = 1 << slot.position
+            field_id = field_match.field_id
+            try:
+                position, decode = self._decoders[field_id]
+            except KeyError:
+                raise _invalid(f"table '{self.info.name}' has no field {field_id}") from None
+            bit = 1 << position
             if seen & bit:
-                raise _invalid(f"{slot.what} is given twice")
+                raise _invalid(f"{self._slots[field_id].what} is given twice")
             seen |= bit
-            values[slot.position] = _decode_match(field_match, slot)
+            values[position] = decode(field_match)
         if missing := self._required & ~seen:
             name = self.info.fields[(missing & -missing).bit_length() - 1].name
             raise _invalid(f"exact field '{name}' of table '{self.info.name}' is missing")
@@ -98,6 +108,17 @@ class TableCodec:
             RequestError: INVALID_ARGUMENT; OUT_OF_RANGE for a value that does not fit; PERMISSION_DENIED for an
                 action out of its scope.
         """
+        memo = self._known_actions[as_default]
+        encoded = message.SerializeToString()
+        known = memo.get(encoded)
+        if known is None:
+            known = self._decode_action(message, as_default=as_default)
+            if len(memo) >= KNOWN_ACTIONS:
+                memo.clear()
+            memo[encoded] = known
+        return known
+
+    def _decode_action(self, message: p4r.TableAction, *, as_default: bool) -> tuple[str, tuple[int, ...]]:
         kind = message.WhichOneof("type")
         if kind != "action":
             raise _invalid(f"table '{self.info.name}' needs an action, not {kind or 'an empty one'}")
@@ -128,47 +149,73 @@ class TableCodec:
             message.action.action.params.add(param_id=param.id, value=encode_bits(value))
 
 
-def _decode_match(field_match: p4r.FieldMatch, slot: _Slot) -> MatchValue:
-    given = field_match.WhichOneof("field_match_type")
-    if given != slot.wire_kind:
-        raise _invalid(f"{slot.what} is matched as {slot.wire_kind}, not as {given or 'nothing'}")
-    width = slot.info.width
+def _decoder(slot: _Slot) -> Decoder:
+    """What decodes the values of one field."""
+    width, what = slot.info.width, slot.what
+    limit = 1 << width
+    from_bytes = int.from_bytes
+
+    def exact(message: p4r.FieldMatch) -> int:
+        data = message.exact.value
+        value = from_bytes(data, "big")
+        # There are no data in a match of another kind, either.
+        if not data or value >= limit:
+            check_kind(message)
+            return decode_bits(data, width, what)
+        return value
+
+    def lpm(message: p4r.FieldMatch) -> tuple[int, int]:
+        check_kind(message)
+        value, length = decode_bits(message.lpm.value, width, what), message.lpm.prefix_len
+        if not 0 < length <= width:
+            raise _invalid(
+                f"{what} has prefix length {length}, 1 to {width} was expected (omit a field that does not matter)"
+            )
+        if value & (1 << width - length) - 1:
+            raise _invalid(f"{what} has bits set after its prefix of {length} bits")
+        return value, length
+
+    def ternary(message: p4r.FieldMatch) -> tuple[int, int]:
+        check_kind(message)
+        value = decode_bits(message.ternary.value, width, what)
+        mask = decode_bits(message.ternary.mask, width, what)
+        if not mask:
+            raise _invalid(f"{what} has an empty mask: omit a field that does not matter")
+        if value & ~mask:
+            raise _invalid(f"{what} has bits set that its mask leaves out")
+        return value, mask
+
+    def range_(message: p4r.FieldMatch) -> tuple[int, int]:
+        check_kind(message)
+        low = decode_bits(message.range.low, width, what)
+        high = decode_bits(message.range.high, width, what)
+        if low > high:
+            raise _invalid(f"{what} has a range from {low} to {high}")
+        if (low, high) == slot.dont_care:
+            raise _invalid(f"{what} has a range of all values: omit a field that does not matter")
+        return low, high
+
+    def optional(message: p4r.FieldMatch) -> MatchValue:
+        check_kind(message)
+        value = decode_bits(message.optional.value, width, what)
+        return value if slot.compiled_kind is MatchKind.OPTIONAL else (value, slot.full_mask)
+
+    def check_kind(message: p4r.FieldMatch) -> None:
+        given, wanted = message.WhichOneof("field_match_type"), slot.info.kind.value
+        if given != wanted:
+            raise _invalid(f"{what} is matched as {wanted}, not as {given or 'nothing'}")
+
     match slot.info.kind:
         case MatchKind.EXACT:
-            return decode_bits(field_match.exact.value, width, slot.what)
+            return exact
         case MatchKind.LPM:
-            return _decode_lpm(field_match.lpm, slot)
+            return lpm
         case MatchKind.TERNARY:
-            value = decode_bits(field_match.ternary.value, width, slot.what)
-            mask = decode_bits(field_match.ternary.mask, width, slot.what)
-            if not mask:
-                raise _invalid(f"{slot.what} has an empty mask: omit a field that does not matter")
-            if value & ~mask:
-                raise _invalid(f"{slot.what} has bits set that its mask leaves out")
-            return value, mask
+            return ternary
         case MatchKind.RANGE:
-            low = decode_bits(field_match.range.low, width, slot.what)
-            high = decode_bits(field_match.range.high, width, slot.what)
-            if low > high:
-                raise _invalid(f"{slot.what} has a range from {low} to {high}")
-            if (low, high) == slot.dont_care:
-                raise _invalid(f"{slot.what} has a range of all values: omit a field that does not matter")
-            return low, high
+            return range_
         case MatchKind.OPTIONAL:
-            value = decode_bits(field_match.optional.value, width, slot.what)
-            return value if slot.compiled_kind is MatchKind.OPTIONAL else (value, slot.full_mask)
-
-
-def _decode_lpm(lpm: p4r.FieldMatch.LPM, slot: _Slot) -> tuple[int, int]:
-    value = decode_bits(lpm.value, slot.info.width, slot.what)
-    if not 0 < lpm.prefix_len <= slot.info.width:
-        raise _invalid(
-            f"{slot.what} has prefix length {lpm.prefix_len}, 1 to {slot.info.width} was expected"
-            " (omit a field that does not matter)"
-        )
-    if value & (1 << slot.info.width - lpm.prefix_len) - 1:
-        raise _invalid(f"{slot.what} has bits set after its prefix of {lpm.prefix_len} bits")
-    return value, lpm.prefix_len
+            return optional
 
 
 def _encode_match(value: MatchValue, slot: _Slot, message: p4r.FieldMatch) -> None:

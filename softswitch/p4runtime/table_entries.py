@@ -54,14 +54,15 @@ class TableEntries:
         if kind != _DELETE:
             _check_attributes(message, table)
         match = codec.decode_match(message)
-        codec.check_priority(message.priority)
+        priority = message.priority
+        codec.check_priority(priority)
         try:
             if kind == _INSERT:
-                self._insert(message, codec, table, match, now_ns)
+                self._insert(message, codec, table, match, priority, now_ns)
             elif kind == _MODIFY:
                 self._modify(message, codec, table, match, now_ns)
             else:
-                self._delete(table, match, message.priority)
+                self._delete(table, match, priority)
         except EntryExists:
             raise RequestError(Code.ALREADY_EXISTS, f"table '{table.name}' has this entry already") from None
         except EntryNotFound:
@@ -71,13 +72,15 @@ class TableEntries:
                 Code.RESOURCE_EXHAUSTED, f"table '{table.name}' is full: it holds {table.size} entries"
             ) from None
 
-    def _insert(self, message: p4r.TableEntry, codec: TableCodec, table: Table, match: Match, now_ns: int) -> None:
+    def _insert(
+        self, message: p4r.TableEntry, codec: TableCodec, table: Table, match: Match, priority: int, now_ns: int
+    ) -> None:
         if not table.fields:
             raise _invalid(f"table '{table.name}' has no key: it has a default entry only")
         action, params = codec.decode_action(message.action, as_default=False)
         entry = Entry(
             match=match,
-            priority=message.priority,
+            priority=priority,
             action=action,
             params=params,
             idle_timeout_ns=message.idle_timeout_ns,
@@ -248,11 +251,11 @@ def _check_default_key(message: p4r.TableEntry, table: Table) -> None:
 
 
 def _check_attributes(message: p4r.TableEntry, table: Table) -> None:
-    if message.idle_timeout_ns:
+    if timeout_ns := message.idle_timeout_ns:
         if not table.supports_idle_timeout:
             raise _invalid(f"table '{table.name}' has no idle timeouts")
-        if message.idle_timeout_ns < 0:
-            raise _invalid(f"an idle timeout of {message.idle_timeout_ns} ns is in the past")
+        if timeout_ns < 0:
+            raise _invalid(f"an idle timeout of {timeout_ns} ns is in the past")
     if message.HasField("time_since_last_hit"):
         raise _invalid("time_since_last_hit is for reading only")
     if message.HasField("counter_data"):
