@@ -8,7 +8,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-
 # What a wheel has beside its packages; an editable install has it where it is, and a copy would hide the changed file.
 _IN_WHEELS = {"mininet/pentaflow_mn.py": "pentaflow_mn.py", "p4/build": "pentaflow/p4build"}
 
