@@ -7,6 +7,9 @@ from difflib import get_close_matches
 
 from benchmarks.harness import Benchmark
 from benchmarks.rows import (
+    broken_by_add,
+    broken_by_drain,
+    broken_by_remove,
     controller_memory_mib,
     failover_writes,
     generator_pps,
@@ -33,6 +36,9 @@ BENCHMARKS: Sequence[Benchmark] = (
     plan_65536x256_ms.BENCHMARK,
     failover_writes.BENCHMARK,
     controller_memory_mib.BENCHMARK,
+    broken_by_add.BENCHMARK,
+    broken_by_drain.BENCHMARK,
+    broken_by_remove.BENCHMARK,
 )
 
 
