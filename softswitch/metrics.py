@@ -75,6 +75,7 @@ class SwitchCollector(Collector):
         entries = self._gauge("table_entries", "Entries of a table.", "table")
         size = self._gauge("table_size", "Entries that a table holds at most.", "table")
         digests = self._counter("digests_dropped", "Digest messages dropped, of the active pipeline.", "reason")
+        clones = self._counter("clones_dropped", "Egress clones that were too many for their packet.")
         forwarding = self._device.active
         if forwarding is None:
             engine.add_metric((self._id,), {"engine": "none"})
@@ -86,7 +87,8 @@ class SwitchCollector(Collector):
                 size.add_metric((self._id, info.name), table.size)
             digests.add_metric((self._id, "unconfigured"), forwarding.digests.unconfigured)
             digests.add_metric((self._id, "unacknowledged"), forwarding.digests.dropped)
-        yield from (engine, entries, size, digests)
+            clones.add_metric((self._id,), forwarding.pipeline.clones_dropped)
+        yield from (engine, entries, size, digests, clones)
 
     def _collect_streams(self) -> Iterator[Metric]:
         primary = self._gauge("primary_present", "Whether a controller is primary, of any role.")

@@ -73,14 +73,21 @@ class Pipeline:
             tables={name: _make_table(definition) for name, definition in program.tables.items()},
             counters={name: IndirectCounter(size, make_cells) for name, size in program.counters.items()},
             registers={name: make_cells(register.size) for name, register in program.registers.items()},
+            clones_dropped=make_cells(1),
             multicast_groups=groups,
         )
         self.tables = state.tables
         self.counters = state.counters
         self.registers = state.registers
         self.multicast_groups = state.multicast_groups
+        self._clones_dropped = state.clones_dropped
         self.digests = state.digests
         return state
+
+    @property
+    def clones_dropped(self) -> int:
+        """Copies of egress clones that were one too many for their packet."""
+        return self._clones_dropped[0]
 
 
 def load_pipeline(json_text: bytes, place: str, engine: Engine = Engine.PYTHON) -> Pipeline:

@@ -50,6 +50,10 @@ MAX_CLONE_SESSION = (1 << 15) - 1
 """The greatest session id: BMv2 cuts those of the data plane to 15 bits."""
 
 
+MAX_EGRESS_CLONES = 256
+"""The most copies that clones of egress, and clones of those, make of one packet: there is no endless cloning."""
+
+
 class IndirectCounter:
     """An array of packet and byte counters."""
 
@@ -61,10 +65,14 @@ class IndirectCounter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Everything that packets and the control plane change; compiled code keeps hold of these very objects."""
+    """Everything that packets and the control plane change; compiled code keeps hold of these very objects.
+
+    `clones_dropped` is one cell: the copies beyond `MAX_EGRESS_CLONES`.
+    """
 
     tables: Mapping[str, Table]
     counters: Mapping[str, IndirectCounter]
     registers: Mapping[str, Cells]
+    clones_dropped: Cells
     multicast_groups: MutableMapping[int, tuple[Replica, ...]] = field(default_factory=dict)
     digests: list[Digest] = field(default_factory=list)

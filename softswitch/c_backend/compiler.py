@@ -18,9 +18,13 @@ from softswitch.c_backend.statements import Statements
 from softswitch.c_backend.unit import Unit, make_unit
 from softswitch.program import ir
 from softswitch.python_backend.usage import preserved_by_clones
+from softswitch.state import MAX_EGRESS_CLONES
 
 _REPLICATION = 5
 Clones = Mapping[int, Sequence[ir.FieldValue]]
+Kept = Mapping[str, ir.FieldValue]
+"""The fields that some clone keeps, by their names in `struct pf_clone`."""
+
 _NS_PER_US = 1000
 _TIMESTAMP_MASK = (1 << 48) - 1
 _STORES = {8: "pf_put64", 4: "pf_put32", 2: "pf_put16"}
@@ -36,11 +40,15 @@ _CLONING_SIGNATURE = _SIGNATURE.replace("void pf_process", "static void pf_run")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """A program as C, and how to talk to it: tables in the order of their numbers, digests likewise."""
+    """A program as C, and how to talk to it: tables in the order of their numbers, digests likewise.
+
+    `most_egress_clones` is how many copies clones of egress make of a packet at most, and of its ingress clone.
+    """
 
     source: str
     tables: dict[str, TableLayout]
     digests: tuple[DigestLayout, ...]
+    most_egress_clones: int
 
 
 def part(name: str) -> str:
@@ -58,24 +66,38 @@ def compile_program(program: ir.Program) -> Compiled:
     head_bytes = sum(_most_bytes(program.headers[name]) for name in program.deparser)
     unit.line(f"#define PF_HEAD_BYTES {max(head_bytes, 1)}")
     unit.line("u32 pf_head_bytes(void) { return PF_HEAD_BYTES; }")
-    clones = preserved_by_clones(program)
-    if clones:
-        _declare_clone(unit, clones)
+    clones, egress_clones = (preserved_by_clones(program, block) for block in (program.ingress, program.egress))
+    kept = _preserved(clones, egress_clones)
+    if clones or egress_clones:
+        _declare_clone(unit, kept)
+    if egress_clones:
+        _declare_waiting(unit)
     with unit.block(_CLONING_SIGNATURE if clones else _SIGNATURE):
         _declare(unit)
+        if clones or egress_clones:
+            unit.line("struct pf_clone request = {0};")
         ParserCompiler(unit).add()
         if clones:
-            _add_ingress_or_clone(unit, clones)
+            _add_ingress_or_clone(unit, clones, kept)
         else:
             ControlCompiler(unit).add(program.ingress)
-        _add_copies(unit, clones=bool(clones))
+        _add_targets(unit, clones=bool(clones))
+        if egress_clones:
+            _add_copies_and_clones(unit, egress_clones, kept)
+        else:
+            _add_copies(unit)
     if clones:
         with unit.block(_SIGNATURE):
             unit.line("pf_run(state, port, frame, size, now_ns, out, 0);")
     includes = "#define _GNU_SOURCE\n" + "".join(f"#include <{name}.h>\n" for name in _INCLUDES)
     parts = [part(name) for name in ("declarations.h", "packet.h", "tables.h")]
     source = "\n".join((includes, *parts, unit.text(), part("batches.h")))
-    return Compiled(source=source, tables=unit.tables, digests=tuple(unit.digests))
+    return Compiled(
+        source=source,
+        tables=unit.tables,
+        digests=tuple(unit.digests),
+        most_egress_clones=(2 if clones else 1) * MAX_EGRESS_CLONES if egress_clones else 0,
+    )
 
 
 def _most_bytes(header: ir.Header) -> int:
@@ -109,47 +131,61 @@ def _now() -> str:
     return f"now_ns / {_NS_PER_US} & {_TIMESTAMP_MASK:#x}"
 
 
-def _preserved(clones: Clones) -> dict[str, ir.FieldValue]:
-    """The fields that some clone keeps, by their names in `struct pf_clone`."""
-    fields = dict.fromkeys(field for kept in clones.values() for field in kept)
+def _preserved(*clones: Clones) -> Kept:
+    """The fields that some clone keeps."""
+    fields = dict.fromkeys(field for of_block in clones for kept in of_block.values() for field in kept)
     return {f"kept{number}": field for number, field in enumerate(fields)}
 
 
-def _declare_clone(unit: Unit, clones: Clones) -> None:
+def _declare_clone(unit: Unit, kept: Kept) -> None:
     """Add what a clone takes along."""
-    members = "".join(f" {c_type(field.width)} {name};" for name, field in _preserved(clones).items())
+    members = "".join(f" {c_type(field.width)} {name};" for name, field in kept.items())
     unit.line(f"struct pf_clone {{ u32 session, list;{members} }};")
 
 
-def _add_ingress_or_clone(unit: Unit, clones: Clones) -> None:
+def _declare_waiting(unit: Unit) -> None:
+    """Add the room in which clones of egress wait: too much for the stack; a packet's own clones use it one by one."""
+    members = "".join(f" {kind} {name};" for name, kind in _packet_changed_in_egress(unit).items())
+    unit.line(f"struct pf_waiting {{ struct pf_clone clone; const struct pf_group *group;{members} }};")
+    unit.line(f"static _Thread_local struct pf_waiting pf_waiting[{MAX_EGRESS_CLONES}];")
+
+
+def _add_ingress_or_clone(unit: Unit, clones: Clones, kept: Kept) -> None:
     """Add the ingress and the clone that it asks for; for a clone, its metadata instead.
 
     A clone is the same frame from its parser on, and goes out in front of the packet itself.
     """
-    kept = _preserved(clones)
-    unit.line("struct pf_clone request = {0};")
     with unit.block("if (clone)"):
-        for header in unit.program.headers.values():
-            for field, width in header.fields.items() if header.is_metadata else ():
-                if width <= 128:
-                    unit.line(f"{unit.field(header.name, field)} = 0;")
-        for number, fields in clones.items():
-            with unit.block(f"if (clone->list == {number})"):
-                for name, preserved in kept.items():
-                    if preserved in fields:
-                        unit.line(f"{unit.field(preserved.header, preserved.field)} = clone->{name};")
-        if unit.has_std("instance_type"):
-            unit.line(f"{unit.std('instance_type')} = {ir.INGRESS_CLONE};")
+        _add_clone_metadata(unit, clones, kept, ir.INGRESS_CLONE)
     with unit.block("else"):
         ControlCompiler(unit).add(unit.program.ingress)
         with unit.block("if (request.session)"):
-            for name, preserved in kept.items():
-                unit.line(f"request.{name} = {unit.field(preserved.header, preserved.field)};")
+            _keep(unit, kept)
             unit.line("pf_run(state, port, frame, size, now_ns, out, &request);")
 
 
-def _add_copies(unit: Unit, *, clones: bool) -> None:
-    """Add where the packet goes, and what happens to each copy."""
+def _keep(unit: Unit, kept: Kept) -> None:
+    for name, preserved in kept.items():
+        unit.line(f"request.{name} = {unit.field(preserved.header, preserved.field)};")
+
+
+def _add_clone_metadata(unit: Unit, clones: Clones, kept: Kept, instance_type: int) -> None:
+    """Add the metadata that `clone` begins egress with."""
+    for header in unit.program.headers.values():
+        for field, width in header.fields.items() if header.is_metadata else ():
+            if width <= 128:
+                unit.line(f"{unit.field(header.name, field)} = 0;")
+    for number, fields in clones.items():
+        with unit.block(f"if (clone->list == {number})"):
+            for name, preserved in kept.items():
+                if preserved in fields:
+                    unit.line(f"{unit.field(preserved.header, preserved.field)} = clone->{name};")
+    if unit.has_std("instance_type"):
+        unit.line(f"{unit.std('instance_type')} = {instance_type};")
+
+
+def _add_targets(unit: Unit, *, clones: bool) -> None:
+    """Add where the packet goes."""
     group, spec = unit.std("mcast_grp"), unit.std("egress_spec")
     unit.line(f"struct pf_replica one = {{(u32){spec}, 0}};")
     unit.line("const struct pf_replica *replicas = &one;")
@@ -169,22 +205,62 @@ def _add_copies(unit: Unit, *, clones: bool) -> None:
             unit.line(f"{unit.std('instance_type')} = {_REPLICATION};")
     with unit.block(f"else if ({spec} == {ir.DROP_PORT})"):
         unit.line("return;")
+
+
+def _add_copies(unit: Unit, kept: Kept | None = None) -> None:
+    """Add what happens to each copy."""
     saved = _changed_in_egress(unit)
     for name, kind in saved.items():
         unit.line(f"const {kind} saved_{name} = {name};")
     with unit.block("for (u32 copy = 0; copy < copies; copy++)"):
         for name in saved:
             unit.line(f"{name} = saved_{name};")
-        _add_egress(unit)
+        _add_egress(unit, kept)
+
+
+def _add_copies_and_clones(unit: Unit, clones: Clones, kept: Kept) -> None:
+    """Add what happens to each copy, then to the clones that egress asked for, and to theirs."""
+    unit.line(f"u32 room = {MAX_EGRESS_CLONES}, waiting = 0;")
+    with unit.block("for (u32 next = 0;; next++)"):
+        _add_copies(unit, kept)
+        unit.line("if (next == waiting) return;")
+        unit.line("const struct pf_clone *clone = &pf_waiting[next].clone;")
+        _add_clone_metadata(unit, clones, kept, ir.EGRESS_CLONE)
+        for name in _packet_changed_in_egress(unit):
+            unit.line(f"{name} = pf_waiting[next].{name};")
+        unit.line("replicas = pf_waiting[next].group->replicas;")
+        unit.line("copies = pf_waiting[next].group->count;")
+
+
+def _add_egress_request(unit: Unit, kept: Kept) -> None:
+    """Add the clone that egress asked for to those that wait."""
+    with unit.block("if (request.session)"):
+        unit.line("const struct pf_group *session = state->groups[request.session];")
+        unit.line("if (session && session->count > room) *state->clones_dropped += session->count;")
+        with unit.block("else if (session && session->count)"):
+            unit.line("room -= session->count;")
+            _keep(unit, kept)
+            unit.line("pf_waiting[waiting].clone = request;")
+            unit.line("pf_waiting[waiting].group = session;")
+            for name in _packet_changed_in_egress(unit):
+                unit.line(f"pf_waiting[waiting].{name} = {name};")
+            unit.line("waiting++;")
 
 
 def _changed_in_egress(unit: Unit) -> dict[str, str]:
     """The variables, with their types, that one copy's egress must not leave changed for the next."""
     headers = unit.program.headers
-    names = {"added": "u64"}
+    names = {}
     for header, field in unit.egress.written & unit.egress.read:
         if headers[header].is_metadata:
             names[unit.field(header, field)] = c_type(headers[header].fields[field])
+    return dict(sorted(names.items())) | _packet_changed_in_egress(unit)
+
+
+def _packet_changed_in_egress(unit: Unit) -> dict[str, str]:
+    """Those of them that are no metadata."""
+    headers = unit.program.headers
+    names = {"added": "u64"}
     for header in unit.egress.changed:
         names |= dict.fromkeys((unit.valid(header), unit.dirty(header), unit.place(header)), "u64")
         names |= {unit.field(header, f): c_type(width) for f, width in headers[header].fields.items() if width <= 128}
@@ -193,7 +269,8 @@ def _changed_in_egress(unit: Unit) -> dict[str, str]:
     return dict(sorted(names.items()))
 
 
-def _add_egress(unit: Unit) -> None:
+def _add_egress(unit: Unit, kept: Kept | None) -> None:
+    """Add what happens to one copy, whose clones keep what is `kept`; None when egress asks for none."""
     program, spec = unit.program, unit.std("egress_spec")
     for name, text in (
         ("egress_port", "replicas[copy].port"),
@@ -205,7 +282,11 @@ def _add_egress(unit: Unit) -> None:
             unit.line(f"{unit.std(name)} = {text};")
     if (ir.METADATA, "packet_length") in unit.egress.read:
         unit.line(f"{unit.std('packet_length')} = size + added;")
+    if kept is not None:
+        unit.line("request.session = 0;")
     ControlCompiler(unit).add(program.egress)
+    if kept is not None:
+        _add_egress_request(unit, kept)
     unit.line(f"if ({spec} == {ir.DROP_PORT}) continue;")
     statements = Statements(unit)
     for checksum in program.update_checksums:

@@ -37,6 +37,7 @@ struct pf_state {
     uint64_t *digests;        /* records: digest number, then its members */
     uint32_t digests_used, digests_capacity;
     uint64_t digests_dropped;
+    uint64_t *clones_dropped;
 };
 
 struct pf_output {

@@ -63,9 +63,12 @@ class NativeEngine:
             self._bind("octets", [counter.octets for counter in counters]),
             self._bind("registers", list(state.registers.values())),
         ]
+        self._clones_dropped = ffi.from_buffer("uint64_t[]", state.clones_dropped)
+        self.state.clones_dropped = self._clones_dropped
         for number, (name, layout) in enumerate(compiled.tables.items()):
             state.tables[name].attach(_Mirror(self, ffi.addressof(self._tables, number), layout))
         self._heads_size = int(lib.pf_head_bytes())
+        self._most_egress_clones = compiled.most_egress_clones
         self.most_copies = 0
         self.ensure_outputs(1)
         self.groups = ffi.new("struct pf_group *[]", _GROUPS)
@@ -80,7 +83,8 @@ class NativeEngine:
         return views, pointers
 
     def ensure_outputs(self, count: int) -> None:
-        """Make room for so many copies of a packet, and for a batch of packets without."""
+        """Make room for so many copies of a packet and its egress clones, and for a batch of packets without."""
+        count += self._most_egress_clones
         if count <= self.most_copies:
             return
         ffi = self.ffi

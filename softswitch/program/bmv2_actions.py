@@ -113,10 +113,11 @@ class _Body:
             case "generate_digest":
                 digest = self.digests[number(parameters[1]["value"])]
                 return [ir.SendDigest(digest["name"], tuple(map(values.expression, digest["elements"])))]
-            case "clone_ingress_pkt_to_egress":
+            case "clone_ingress_pkt_to_egress" | "clone_egress_pkt_to_egress" as op:
                 number_of_list = number(parameters[1]["value"])
                 preserved = tuple(map(self._preserved, self.field_lists[number_of_list]))
-                return [ir.Clone(values.expression(parameters[0]), number_of_list, preserved)]
+                is_of_egress = op == "clone_egress_pkt_to_egress"
+                return [ir.Clone(values.expression(parameters[0]), number_of_list, preserved, is_of_egress)]
             case op:
                 raise Refused(f"{op} (in action {self.action})")
 

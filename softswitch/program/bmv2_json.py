@@ -72,11 +72,8 @@ def _read(document: Json) -> ir.Program:
     if set(pipelines) != {"ingress", "egress"}:
         raise Refused(f"an architecture with the pipelines {', '.join(sorted(pipelines))} (not v1model)")
     tables = {t["name"]: _read_table(t, values, actions) for p in pipelines.values() for t in p["tables"]}
-    egress = pipelines["egress"]["tables"]
-    if any(
-        isinstance(part, ir.Clone) for t in egress for a in tables[t["name"]].actions.values() for part in ir.parts(a)
-    ):
-        raise Refused("clone_ingress_pkt_to_egress in the egress pipeline")
+    for name, pipeline in pipelines.items():
+        _check_clones(name, [tables[t["name"]] for t in pipeline["tables"]])
     errors = dict(document["errors"])
     checksums = [(_read_checksum(c, values, calculations), c) for c in document["checksums"]]
     return ir.Program(
@@ -92,6 +89,12 @@ def _read(document: Json) -> ir.Program:
         counters=counters,
         registers=registers,
     )
+
+
+def _check_clones(pipeline: str, tables: Sequence[ir.TableDefinition]) -> None:
+    for part in ir.parts(tuple(tuple(table.actions.values()) for table in tables)):
+        if isinstance(part, ir.Clone) and part.is_of_egress != (pipeline == "egress"):
+            raise Refused(f"a clone of {'egress' if part.is_of_egress else 'ingress'} in the {pipeline} pipeline")
 
 
 def _cells(what: str, array: Json) -> int:

@@ -19,6 +19,9 @@ DROP_PORT = 511
 INGRESS_CLONE = 1
 """The `instance_type` of clones that ingress asked for, as BMv2 numbers it."""
 
+EGRESS_CLONE = 2
+"""The `instance_type` of clones that egress asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -239,15 +242,17 @@ class SendDigest:
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """Send a copy of the packet as it came to a clone session's replicas when ingress ends; the last request counts.
+    """Send a copy to a clone session's replicas when the control block ends; the last request counts.
 
-    The copy begins with all metadata zero but for `preserved`, the field list with this number, whose values are those
-    at the end of ingress.
+    Ingress sends the packet as it came, egress (`is_of_egress`) with the headers that it leaves, through egress once
+    more. The copy begins with all metadata zero but for `preserved`, the field list with this number, whose values are
+    those at the end of the block.
     """
 
     session: Expression
     number: int
     preserved: tuple[FieldValue, ...]
+    is_of_egress: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from softswitch.python_backend.deparser import Deparsing, add_deparser, plan_dep
 from softswitch.python_backend.parser import ParserCompiler
 from softswitch.python_backend.statements import Statements
 from softswitch.python_backend.usage import preserved_by_clones
-from softswitch.state import Digest, Output, State
+from softswitch.state import MAX_EGRESS_CLONES, Digest, Output, State
+
+Clones = Mapping[int, Sequence[ir.FieldValue]]
 
 _REPLICATION = 5
 """The `instance_type` of copies that multicast makes, as BMv2 numbers it."""
@@ -31,7 +33,7 @@ def compile_program(program: ir.Program, state: State) -> tuple[str, dict[str, A
     deparsing = plan_deparsing(context)
     context.environment.update({"Output": Output, "Digest": Digest, "new": tuple.__new__})
     source = context.source
-    clones = preserved_by_clones(program)
+    clones, egress_clones = (preserved_by_clones(program, block) for block in (program.ingress, program.egress))
     with source.block(f"def process(port, frame, now_ns{', clone=None' if clones else ''})"):
         source.line("size = len(frame)")
         _add_initial_values(context, deparsing)
@@ -48,9 +50,17 @@ def compile_program(program: ir.Program, state: State) -> tuple[str, dict[str, A
         else:
             ControlCompiler(context).add(program.ingress, exits=context.ingress.exits)
             _add_targets(context)
-        with source.block(f"for {context.std('egress_port')}, {context.std('egress_rid')} in targets"):
-            _add_egress(context, deparsing)
-        source.line("return outputs")
+        if egress_clones:
+            source.line("waiting = []")
+            source.line(f"room = {MAX_EGRESS_CLONES}")
+            with source.block("while True"):
+                _add_egress_of_targets(context, deparsing, egress_clones)
+                with source.block("if not waiting"):
+                    source.line("return outputs")
+                _add_waiting_clone(context, egress_clones)
+        else:
+            _add_egress_of_targets(context, deparsing, egress_clones)
+            source.line("return outputs")
     return source.text(), context.environment
 
 
@@ -86,57 +96,102 @@ def _now() -> str:
 def _add_targets(context: Context) -> None:
     """Add where the packet goes: (port, replication id) pairs."""
     source, egress_spec = context.source, context.std("egress_spec")
-    groups = context.bind(context.state.multicast_groups, "multicast_groups")
-    saved = _changed_in_egress(context)
     with source.block(f"if {context.std('mcast_grp')}"):
-        source.line(f"targets = {groups}.get({context.std('mcast_grp')}, ())")
-        if saved:
-            source.line(f"saved = {', '.join(saved)},")
+        source.line(f"targets = {_groups(context)}.get({context.std('mcast_grp')}, ())")
+        _save(context)
         if (ir.METADATA, "instance_type") in context.read:
             source.line(f"{context.std('instance_type')} = {_REPLICATION}")
     with source.block(f"elif {egress_spec} == {ir.DROP_PORT}"):
         source.line("return outputs")
     with source.block("else"):
         source.line(f"targets = (({egress_spec}, 0),)")
-        if saved:
+        if _changed_in_egress(context):
             source.line("saved = None")
 
 
-def _preserved(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> list[str]:
+def _preserved(context: Context, clones: Clones) -> list[str]:
     """The variables that some clone keeps."""
     return sorted({context.names(field.header, field.field) for fields in clones.values() for field in fields})
 
 
-def _add_request(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> None:
+def _kept(context: Context, clones: Clones) -> str:
+    """The values of what some clone keeps."""
+    return f"({''.join(f'{name}, ' for name in _preserved(context, clones))})"
+
+
+def _add_request(context: Context, clones: Clones) -> None:
     """Add the clone that ingress asked for: the same frame from its parser on, in front of the packet itself."""
     with context.source.block("if request"):
-        kept = "".join(f"{name}, " for name in _preserved(context, clones))
-        context.source.line(f"outputs = process(port, frame, now_ns, (request, ({kept})))")
+        context.source.line(f"outputs = process(port, frame, now_ns, (request, {_kept(context, clones)}))")
 
 
-def _add_clone(context: Context, clones: Mapping[int, Sequence[ir.FieldValue]]) -> None:
+def _add_clone(context: Context, clones: Clones) -> None:
     """Add what a clone begins egress with instead of an ingress: its metadata and where it goes."""
+    context.source.line("(session, number), kept = clone")
+    _add_clone_metadata(context, clones, ir.INGRESS_CLONE)
+    context.source.line(f"targets = {_groups(context)}.get(session, ())")
+    _save(context)
+
+
+def _add_clone_metadata(context: Context, clones: Clones, instance_type: int) -> None:
+    """Add the metadata of a clone with the field list `number`, out of the values `kept`."""
     source = context.source
     metadata = {context.names(*field) for field in context.read if context.program.headers[field[0]].is_metadata}
     source.line(f"{' = '.join(sorted(metadata))} = 0")
-    for number, fields in clones.items():
+    for list_number, fields in clones.items():
         if fields:
             own = {context.names(field.header, field.field) for field in fields}
             names = ", ".join(name if name in own else "_" for name in _preserved(context, clones))
-            with source.block(f"if clone[0][1] == {number}"):
-                source.line(f"{names}, = clone[1]")
+            with source.block(f"if number == {list_number}"):
+                source.line(f"{names}, = kept")
     if (ir.METADATA, "instance_type") in context.read:
-        source.line(f"{context.std('instance_type')} = {ir.INGRESS_CLONE}")
-    source.line(f"targets = {context.bind(context.state.multicast_groups, 'multicast_groups')}.get(clone[0][0], ())")
+        source.line(f"{context.std('instance_type')} = {instance_type}")
+
+
+def _add_egress_request(context: Context, clones: Clones) -> None:
+    """Add the clone that egress asked for to those that wait: they go through egress behind the packet's copies."""
+    source = context.source
+    dropped = context.bind(context.state.clones_dropped, "clones_dropped")
+    with source.block("if request"):
+        source.line(f"replicas = {_groups(context)}.get(request[0], ())")
+        with source.block("if len(replicas) > room"):
+            source.line(f"{dropped}[0] += len(replicas)")
+        with source.block("elif replicas"):
+            source.line("room -= len(replicas)")
+            packet = "".join(f"{name}, " for name in _packet_changed_in_egress(context))
+            source.line(f"waiting.append((replicas, request[1], {_kept(context, clones)}, ({packet})))")
+
+
+def _add_waiting_clone(context: Context, clones: Clones) -> None:
+    """Add what the first clone that waits begins egress with."""
+    packet = _packet_changed_in_egress(context)
+    context.source.line("targets, number, kept, packet = waiting.pop(0)")
+    _add_clone_metadata(context, clones, ir.EGRESS_CLONE)
+    if packet:
+        context.source.line(f"{', '.join(packet)}, = packet")
+    _save(context)
+
+
+def _groups(context: Context) -> str:
+    return context.bind(context.state.multicast_groups, "multicast_groups")
+
+
+def _save(context: Context) -> None:
     saved = _changed_in_egress(context)
     if saved:
-        source.line(f"saved = {', '.join(saved)},")
+        context.source.line(f"saved = {', '.join(saved)},")
 
 
 def _changed_in_egress(context: Context) -> list[str]:
     """The variables that one copy's egress must not leave changed for the next."""
     seen = context.egress.written & context.egress.read
     names = {context.names(*field) for field in seen if context.program.headers[field[0]].is_metadata}
+    return sorted(names) + _packet_changed_in_egress(context)
+
+
+def _packet_changed_in_egress(context: Context) -> list[str]:
+    """Those of them that are no metadata."""
+    names: set[str] = set()
     for header in context.egress.changed:
         names.add(context.names.of("valid", header))
         names.update(variable for variable, _ in context.layouts[header].variables)
@@ -147,7 +202,13 @@ def _changed_in_egress(context: Context) -> list[str]:
     return sorted(names)
 
 
-def _add_egress(context: Context, deparsing: Deparsing) -> None:
+def _add_egress_of_targets(context: Context, deparsing: Deparsing, clones: Clones) -> None:
+    """Add what happens to all copies."""
+    with context.source.block(f"for {context.std('egress_port')}, {context.std('egress_rid')} in targets"):
+        _add_egress(context, deparsing, clones)
+
+
+def _add_egress(context: Context, deparsing: Deparsing, clones: Clones) -> None:
     """Add what happens to one copy."""
     source, program, egress_spec = context.source, context.program, context.std("egress_spec")
     saved = _changed_in_egress(context)
@@ -159,7 +220,11 @@ def _add_egress(context: Context, deparsing: Deparsing) -> None:
         source.line(f"{context.std('packet_length')} = size + added")
     if (ir.METADATA, "egress_global_timestamp") in context.egress.read:
         source.line(f"{context.std('egress_global_timestamp')} = {_now()}")
+    if clones:
+        source.line("request = None")
     ControlCompiler(context).add(program.egress, exits=context.egress.exits)
+    if clones:
+        _add_egress_request(context, clones)
     if (ir.METADATA, "egress_spec") in context.egress.written:
         with source.block(f"if {egress_spec} == {ir.DROP_PORT}"):
             source.line("continue")

@@ -68,7 +68,7 @@ def parser_parts(program: ir.Program) -> list[object]:
     return nodes
 
 
-def preserved_by_clones(program: ir.Program) -> dict[int, tuple[ir.FieldValue, ...]]:
-    """The field lists of the clones that ingress may ask for, by number; empty when it never does."""
-    nodes = (part for top in control_parts(program, program.ingress) for part in parts(top))
+def preserved_by_clones(program: ir.Program, block: ir.Block) -> dict[int, tuple[ir.FieldValue, ...]]:
+    """The field lists of the clones that a control block may ask for, by number; empty when it never does."""
+    nodes = (part for top in control_parts(program, block) for part in parts(top))
     return {node.number: node.preserved for node in nodes if isinstance(node, ir.Clone)}

@@ -11,6 +11,8 @@ from google.protobuf import any_pb2
 from softswitch.p4runtime.status import Code
 from support.p4rt import (
     CLONE,
+    CLONE_EGRESS,
+    CLONE_EGRESS_DROP,
     CPU_PORT,
     DIGEST,
     FORWARD,
@@ -85,6 +87,27 @@ async def test_a_clone_of_a_dropped_packet_comes_to_the_controller(primary: Clie
     await primary.send(packet=packet_out(frame(), act=CLONE, port=9))
     for _ in range(2):
         assert await primary.receive("packet") == packet_in(frame(), ingress_port=0, reason=5)
+
+
+async def test_a_clone_of_egress_has_the_headers_that_egress_left_and_its_field_list(primary: Client) -> None:
+    await primary.insert(clone_session(9, replica(CPU_PORT, 1), replica(CPU_PORT, 2)))
+    await primary.send(packet=packet_out(frame(), act=CLONE_EGRESS, port=9))
+    changed = frame(ethertype=0x5678)
+    assert await primary.receive("packet") == packet_in(changed, ingress_port=CPU_PORT, reason=6)
+    for _ in range(2):
+        assert await primary.receive("packet") == packet_in(changed, ingress_port=0, reason=7)
+
+
+async def test_a_clone_of_a_packet_that_egress_drops_comes_to_the_controller(primary: Client) -> None:
+    await primary.insert(clone_session(9, replica(CPU_PORT, 1)))
+    await primary.send(packet=packet_out(frame(), act=CLONE_EGRESS_DROP, port=9))
+    assert await primary.receive("packet") == packet_in(frame(ethertype=0x5678), ingress_port=0, reason=7)
+
+
+async def test_a_clone_of_egress_without_a_session_is_none(primary: Client) -> None:
+    await primary.send(packet=packet_out(frame(), act=CLONE_EGRESS, port=9))
+    await primary.send(packet=packet_out(frame(), act=REFLECT))
+    assert [(await primary.receive("packet")).payload for _ in range(2)] == [frame(ethertype=0x5678), frame()]
 
 
 def _missing(message: p4r.PacketOut) -> None:

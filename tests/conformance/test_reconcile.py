@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from softswitch.p4runtime.status import Code
 from support.p4rt import (
+    CLONE,
     LOOKUP,
     P4INFO,
     PROGRAM,
@@ -18,6 +19,7 @@ from support.p4rt import (
     Target,
     action,
     between,
+    clone_session,
     config,
     counter,
     departs,
@@ -137,6 +139,16 @@ async def test_counters_and_registers_are_kept(primary: Client) -> None:
     [kept] = await primary.read(register(2))
     assert kept.register_entry.data.bitstring == b"\7"
     assert len(await primary.read(register())) == 8
+
+
+@fails
+async def test_clone_sessions_are_kept(primary: Client) -> None:
+    kept = clone_session(9, replica(510, 1), replica(510, 2))
+    await primary.insert(kept)
+    await reconcile(primary)
+    assert await primary.read(clone_session(0)) == [kept]
+    await primary.send(packet=packet_out(frame(), act=CLONE, port=9))
+    assert [(await primary.receive("packet")).payload for _ in range(2)] == [frame(), frame()]
 
 
 @fails

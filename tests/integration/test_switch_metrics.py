@@ -117,6 +117,7 @@ async def test_what_is_told_to_the_controller_and_what_is_not(primary: Client) -
     assert value("stream_messages_sent_total", kind="stream_error") == 1
     assert value("digests_dropped_total", reason="unconfigured") == 1
     assert value("drops_total", reason="unknown_port") == 1
+    assert value("clones_dropped_total") == 0
     assert value("stream_messages_dropped_total", kind="packet_in", reason="no_primary") == 0
 
 

@@ -25,7 +25,7 @@ SEEN_ON_BMV2: Mapping[str, int] = {
     "test_reconcile": 0,
     "test_write": 61,
     "test_read": 8,
-    "test_packet_io": 14,
+    "test_packet_io": 17,
     "test_digest": 6,
     "test_idle_timeout": 6,
 }

@@ -323,7 +323,7 @@ def digest_config(**parameters: int) -> p4r.Entity:
     )
 
 
-FORWARD, REFLECT, DIGEST, LOOKUP, MULTICAST, CLONE = range(6)
+FORWARD, REFLECT, DIGEST, LOOKUP, MULTICAST, CLONE, CLONE_EGRESS, CLONE_EGRESS_DROP = range(8)
 
 
 def packet_out(payload: bytes, *, act: int, port: int = 0) -> p4r.PacketOut:

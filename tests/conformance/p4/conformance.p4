@@ -22,12 +22,14 @@
 const bit<9> CPU_PORT = 510;
 
 enum bit<8> Act {
-    FORWARD = 0,    // to packet_out.egress_port
-    REFLECT = 1,    // back to the controller
-    DIGEST = 2,     // learn the source address, drop
-    LOOKUP = 3,     // through the tables, then where they say
-    MULTICAST = 4,  // to the multicast group numbered by packet_out.egress_port
-    CLONE = 5       // to the clone session numbered by packet_out.egress_port, with its reason; the packet is dropped
+    FORWARD = 0,           // to packet_out.egress_port
+    REFLECT = 1,           // back to the controller
+    DIGEST = 2,            // learn the source address, drop
+    LOOKUP = 3,            // through the tables, then where they say
+    MULTICAST = 4,         // to the multicast group numbered by packet_out.egress_port
+    CLONE = 5,             // drop, but to the clone session numbered by packet_out.egress_port, with its reason
+    CLONE_EGRESS = 6,      // back to the controller; egress changes it and clones it to that session
+    CLONE_EGRESS_DROP = 7  // the same, and egress drops the packet
 }
 
 @controller_header("packet_out")
@@ -71,6 +73,8 @@ struct headers {
 struct metadata {
     @field_list(1)
     bit<16> reason;
+    bit<32> egress_session;
+    bool dropped;
 }
 
 struct learn_t {
@@ -179,6 +183,11 @@ control ConformanceIngress(inout headers hdr, inout metadata meta, inout standar
                 clone_preserving_field_list(CloneType.I2E, (bit<32>) hdr.packet_out.egress_port, 1);
                 meta.reason = 5;
                 drop();
+            } else if (hdr.packet_out.act == Act.CLONE_EGRESS || hdr.packet_out.act == Act.CLONE_EGRESS_DROP) {
+                standard.egress_spec = CPU_PORT;
+                meta.reason = 6;
+                meta.egress_session = (bit<32>) hdr.packet_out.egress_port;
+                meta.dropped = hdr.packet_out.act == Act.CLONE_EGRESS_DROP;
             } else {
                 drop();
                 keyless.apply();
@@ -206,6 +215,14 @@ control ConformanceEgress(inout headers hdr, inout metadata meta, inout standard
             hdr.packet_in.ingress_port = standard.ingress_port;
             hdr.packet_in.pad = 0;
             hdr.packet_in.reason = meta.reason;
+        }
+        if (meta.egress_session != 0) {
+            clone_preserving_field_list(CloneType.E2E, meta.egress_session, 1);
+            meta.reason = 7;
+            hdr.ethernet.type = 0x5678;
+            if (meta.dropped) {
+                mark_to_drop(standard);
+            }
         }
     }
 }

@@ -97,7 +97,13 @@ PIECES = [
     b"\x0a\0\0\x99",
 ]
 PLAIN = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
-MACS = st.sampled_from([bytes(6), b"\xff" * 6, b"\0\0\0\0\0\1", bytes.fromhex("02000000000a")])
+MACS = st.sampled_from(
+    [
+        *(bytes(6), b"\xff" * 6, b"\0\0\0\0\0\1", bytes.fromhex("02000000000a")),
+        # Addresses that say what to clone, drop or replicate.
+        *(bytes([2 * last % 8, 0, 0, 0, 0, last]) for last in range(2, 7)),
+    ]
+)
 TYPES = st.sampled_from(
     [b"\x08\0", b"\x08\x06", b"\x86\xdd", b"\x81\0\0\1\x08\0", b"\x12\x34", *(b"%c\0" % i for i in range(6))]
 )
@@ -136,6 +142,7 @@ def snapshot(pipeline: Pipeline) -> dict[str, object]:
         "counters": {name: (list(c.packets), list(c.octets)) for name, c in pipeline.counters.items()},
         "registers": {name: list(cells) for name, cells in pipeline.registers.items()},
         "digests": list(pipeline.digests),
+        "clones dropped": pipeline.clones_dropped,
     }
 
 

@@ -23,10 +23,10 @@ P4C = shutil.which("p4c-bm2-ss")
 @pytest.mark.parametrize(
     ("program", "construct"),
     [
-        ("clone", "clone_egress_pkt_to_egress"),
         ("loop", "a parser loop (through state skip)"),
         ("meter", "the meter I.limit"),
         ("random", "modify_field_rng_uniform"),
+        ("recirculate", "recirculate (in action"),
         ("selector", "the action profile of table I.spread"),
         ("stack", "the header stack more"),
     ],

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from softswitch.pipeline import Digest, Engine, Output, Pipeline, Replica, load_pipeline
-from softswitch.state import CLONE_SESSIONS
+from softswitch.state import CLONE_SESSIONS, MAX_EGRESS_CLONES
 from support.pipelines import PROGRAMS, insert, load, pack, unpack
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc) on PATH")
@@ -269,6 +269,91 @@ class TestClones:
     def test_sessions_have_15_bits(self, clone: Pipeline) -> None:
         frame = self.packet(dst=1, session=0x8005)
         assert len(clone.process(3, frame, 0)) == 3
+
+
+@pytest.mark.parametrize("engine", [Engine.PYTHON, pytest.param(Engine.NATIVE, marks=needs_compiler)])
+class TestEgressClones:
+    """tests/p4/egress_clone.p4: clones of egress."""
+
+    @pytest.fixture
+    def clone(self, engine: Engine) -> Pipeline:
+        pipeline = load_pipeline((PROGRAMS / "egress_clone.json").read_bytes(), "egress_clone", engine)
+        pipeline.multicast_groups[CLONE_SESSIONS + 5] = (Replica(7, 1), Replica(8, 2))
+        pipeline.multicast_groups[CLONE_SESSIONS + 6] = (Replica(9, 3),)
+        pipeline.multicast_groups[5] = (Replica(4, 1), Replica(5, 2))
+        return pipeline
+
+    def packet(self, *, dst: int, session: int = 5, src: int = 0x0200_0000_0010) -> bytes:
+        return ethernet(session, dst=dst, src=src) + b"payload"
+
+    def tagged(
+        self, frame: bytes, port: int, instance: int = 0, kind: int = 0, *, kept: int = 1, times: int = 1
+    ) -> Output:
+        """What egress makes of a frame the first time, or of a clone once more, which has a tag that counts already."""
+        is_new = kind == 0 or kind == 5
+        lost, ingress_port = (9, 3) if is_new else (0, 0)
+        length = len(frame) + 20 * (times - 1)
+        check = 0xFFFF - (port + times)
+        tag = struct.pack("!10H", port, instance, kind, length, kept, lost, ingress_port, times, 0, check)
+        return Output(port, frame[:14] + tag + frame[14:])
+
+    def clones(self, frame: bytes, kept: int) -> list[Output]:
+        return [self.tagged(frame, port, instance, 2, kept=kept, times=2) for port, instance in ((7, 1), (8, 2))]
+
+    def test_a_clone_has_the_headers_that_egress_left_and_no_metadata(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=1)
+        assert clone.process(3, frame, 0) == [self.tagged(frame, 2), *self.clones(frame, 0)]
+
+    @pytest.mark.parametrize("dst", [2, 3])
+    def test_a_field_list_keeps_values_from_the_end_of_egress_and_the_last_request_counts(
+        self, clone: Pipeline, dst: int
+    ) -> None:
+        frame = self.packet(dst=dst)
+        assert clone.process(3, frame, 0) == [self.tagged(frame, 2), *self.clones(frame, 0x11)]
+
+    def test_dropping_the_packet_does_not_drop_its_clone(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=2, src=0x0400_0000_0010)
+        assert clone.process(3, frame, 0) == self.clones(frame, 0x11)
+
+    def test_each_copy_of_a_replicated_packet_is_cloned(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=2, src=0x0600_0000_0010)
+        copies = [self.tagged(frame, 4, 1, 5), self.tagged(frame, 5, 2, 5)]
+        assert clone.process(3, frame, 0) == [*copies, *self.clones(frame, 0x11), *self.clones(frame, 0x11)]
+
+    def test_ingress_clones_are_cloned_by_egress(self, clone: Pipeline) -> None:
+        frame = self.packet(dst=6)
+        of_ingress = self.tagged(frame, 9, 3, 1)
+        assert clone.process(3, frame, 0) == [
+            of_ingress,
+            *self.clones(frame, 0x11),
+            self.tagged(frame, 2),
+            *self.clones(frame, 0x11),
+        ]
+
+    @pytest.mark.parametrize("session", [0, 4])
+    def test_a_session_that_is_not_there_makes_no_clones(self, clone: Pipeline, session: int) -> None:
+        frame = self.packet(dst=1, session=session)
+        assert clone.process(3, frame, 0) == [self.tagged(frame, 2)]
+        assert clone.clones_dropped == 0
+
+    @pytest.mark.parametrize(("session", "replicas"), [(5, 2), (6, 1)])
+    def test_endless_cloning_ends_and_is_counted(self, clone: Pipeline, session: int, replicas: int) -> None:
+        frame = self.packet(dst=5, session=session)
+        assert len(clone.process(3, frame, 0)) == 1 + MAX_EGRESS_CLONES
+        # Every packet and clone asks for one; so many are made, and the others are not.
+        assert clone.clones_dropped == (1 + MAX_EGRESS_CLONES) * replicas - MAX_EGRESS_CLONES
+
+    def test_a_session_without_replicas_makes_no_clones(self, clone: Pipeline) -> None:
+        clone.multicast_groups[CLONE_SESSIONS + 5] = ()
+        frame = self.packet(dst=5)
+        assert len(clone.process(3, frame, 0)) == 1
+        assert clone.clones_dropped == 0
+
+    def test_a_session_of_more_replicas_than_one_packet_may_make_makes_none(self, clone: Pipeline) -> None:
+        clone.multicast_groups[CLONE_SESSIONS + 5] = tuple(Replica(1, n) for n in range(MAX_EGRESS_CLONES + 1))
+        frame = self.packet(dst=1)
+        assert clone.process(3, frame, 0) == [self.tagged(frame, 2)]
+        assert clone.clones_dropped == MAX_EGRESS_CLONES + 1
 
 
 class TestReplication:

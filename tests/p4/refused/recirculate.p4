@@ -1,11 +1,14 @@
-// Refused: egress clones.
+// Refused: recirculation.
 #include "../ethernet.p4"
 
 struct headers_t {
     ethernet_h ethernet;
 }
 
-struct metadata_t { }
+struct metadata_t {
+    @field_list(0)
+    bit<8> kept;
+}
 
 parser P(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     state start {
@@ -17,7 +20,7 @@ parser P(packet_in packet, out headers_t hdr, inout metadata_t meta, inout stand
 control V(inout headers_t hdr, inout metadata_t meta) { apply { } }
 control E(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     apply {
-        clone(CloneType.E2E, 32w1);
+        recirculate_preserving_field_list(0);
     }
 }
 control C(inout headers_t hdr, inout metadata_t meta) { apply { } }
