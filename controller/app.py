@@ -144,7 +144,7 @@ class Array:
         while True:
             await asyncio.sleep(ADVANCE_S)
             now_ns = time.monotonic_ns()
-            for node_id in self.core.nodes:
+            for node_id in self.core.nodes if self.core.balancing.is_moving else ():
                 if status := self.poller.maybe_status(node_id):
                     self.core.balancing.loads.take(node_id, status.document, status.at_ns)
             self._dispatch(self.core.advance(now_ns))

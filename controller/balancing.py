@@ -64,15 +64,9 @@ class Balancing:
         self._assignment = assignment
         self._availability = availability
         self._events = events
-        self._rule = configuration.controller.moves
-        self._nodes = {node.id: node for node in configuration.nodes}
-        self._names = {vserver.id: vserver.name for vserver in configuration.vservers}
-        self._moves = Moves(
-            MoveLimits(flows=flow_limit(transit_cells), split=self._rule.max_split),
-            {v.id: VserverTraits(v.buckets, v.idle_timeout_s) for v in configuration.vservers},
-            slots_per_node=configuration.controller.slots_per_node,
-            patience_ns=int(self._rule.rebalance_deadline_s * _NS_PER_S),
-        )
+        self._flow_limit = flow_limit(transit_cells)
+        self._moves = Moves(MoveLimits(flows=self._flow_limit), {}, slots_per_node=1, patience_ns=0)
+        self.reconfigure(configuration)
         self._planned: _Wanted | None = None
         self._planned_version = -1
         self._reason = Reason.REBALANCE
@@ -80,7 +74,24 @@ class Balancing:
         self._leaving_since: dict[int, int] = {}
         self._drained: set[int] = set()
 
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other nodes, vservers or rules from now on; `assignment` and `availability` have them already."""
+        self._rule = configuration.controller.moves
+        self._nodes = {node.id: node for node in configuration.nodes}
+        self._names = {vserver.id: vserver.name for vserver in configuration.vservers}
+        self._moves.reconfigure(
+            MoveLimits(flows=self._flow_limit, split=self._rule.max_split),
+            {v.id: VserverTraits(v.buckets, v.idle_timeout_s) for v in configuration.vservers},
+            slots_per_node=configuration.controller.slots_per_node,
+            patience_ns=int(self._rule.rebalance_deadline_s * _NS_PER_S),
+        )
+
     # What is seen.
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether buckets wait or are split: only then has anybody to know how busy vservers are."""
+        return not self._moves.is_done
 
     def idle(self, buckets: Iterable[tuple[int, int]], now_ns: int) -> None:
         """The switches that serve these (vserver id, bucket) say that they are idle."""
@@ -105,6 +116,9 @@ class Balancing:
             return ()
         self._note_leaving(now_ns)
         self._plan(now_ns)
+        if self._moves.is_done and not self._assignment.map.splits and not self._started_ns:
+            self._note_drained(now_ns)
+            return ()
         step = self._moves.step(self._view(now_ns))
         self._assignment.map.apply(step.moves)
         for wave in step.waves:

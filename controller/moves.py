@@ -186,6 +186,19 @@ class Moves:
         self._waves_done: list[int] = []
         self._tally = _Tally()
 
+    def reconfigure(
+        self, limits: MoveLimits, vservers: Mapping[int, VserverTraits], *, slots_per_node: int, patience_ns: int
+    ) -> None:
+        """Other limits or vservers from now on, as for a new one; vservers that remain have as many buckets as before.
+
+        What waits in those that are gone is forgotten; what was split there goes with the map.
+        """
+        self._limits, self._vservers = limits, vservers
+        self._slots_per_node, self._patience_ns = slots_per_node, patience_ns
+        for key in [key for key in self._waiting if key[0] not in vservers]:
+            self._drop(key)
+        self._last_idle = {vserver_id: noted for vserver_id, noted in self._last_idle.items() if vserver_id in vservers}
+
     # What is wanted, and what is seen.
 
     @property

@@ -214,3 +214,12 @@ def test_progress_adds_up_and_waves_end(world: World) -> None:
     assert sorted(waves) == [0, 1, 2, 3]
     assert progress.done == 4
     assert progress.forced == 0
+
+
+def test_a_vserver_that_is_gone_is_forgotten(world: World) -> None:
+    world.drain()
+    world.step()
+    world.moves.reconfigure(LIMITS, {}, slots_per_node=SLOTS_PER_NODE, patience_ns=PATIENCE_NS)
+    world.map = BucketMap(buckets={}, slots=world.map.slots)
+    assert world.step().moves == ()
+    assert world.moves.is_done
