@@ -4,18 +4,29 @@ A probe is a SYN from the switch's probe address to the VIP, sent out of the nod
 it takes the path that clients' packets take from the switch on. A SYN-ACK is a success and is reset at once, so that
 nothing lingers at the node; a RST is a failure, and so is silence for `timeout_ms`. The initial sequence number is a
 keyed hash: whoever does not see the SYN cannot answer it.
+
+Silence is held against a node only when it is proved that its answer is not merely late on its way through the switch
+or the controller: when the time of a probe is over, an echo is sent out of the switch's CPU port, so that the switch
+gives it back at once. It comes behind every packet that the switch had for the controller before, so what has not
+answered when it is back has not answered in time. One echo judges all probes whose time is over when it is sent.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from controller.addresses import probe_mac
+from controller.entries import CPU_PORT
 from controller.health import Check, CheckKind, Outcome
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
 from pentaflow.config import Configuration, Node, Switch, Vserver, parse_mac
 from pentaflow.hash import halfsiphash
+
+# Through one switch: 256 nodes every 100 ms is the most that was measured, see docs/benchmarks.md.
+MAX_PROBES_PER_S = 2_560
 
 _NS_PER_MS = 1_000_000
 # Probes that are due within so short a time go out together: hundreds of nodes then wake the controller up a few
@@ -24,6 +35,14 @@ _GRAIN_NS = 5 * _NS_PER_MS
 # RFC 6335's dynamic ports.
 _FIRST_PORT = 49_152
 _PORTS = 16_384
+# "Local experimental" (IEEE 802), for frames that are seen by the switch and the controller only.
+_ETHERTYPE_ECHO = 0x88B5
+_MIN_FRAME_LENGTH = 60
+_ECHO_PATIENCE_NS = 5_000 * _NS_PER_MS
+
+
+class EchoLostError(Exception):
+    """The switch did not give an echo back: nothing can be said of any node through it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,63 +78,79 @@ class _Outstanding:
     deadline_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Echo:
+    frame: bytes
+    sent_ns: int
+
+
 class Prober:
-    """The probes of one switch: every node at it, every vserver, each once an interval, evenly spread over it."""
+    """The probes of one switch: every node at it, every vserver, each once an interval, evenly spread over it.
+
+    Attributes:
+        interval_ns: what is configured, or longer when that were more than `MAX_PROBES_PER_S`.
+    """
 
     def __init__(self, configuration: Configuration, switch: Switch, *, key: int, now_ns: int) -> None:
         """`key` is a 64-bit secret of the controller."""
         health = configuration.controller.health
         self._switch = switch
         self._key = key
-        self._interval_ns = health.interval_ms * _NS_PER_MS
         self._timeout_ns = health.timeout_ms * _NS_PER_MS
         pairs = [(n, v) for n in configuration.nodes if switch.name in n.ports for v in configuration.vservers]
+        self.interval_ns = max(
+            health.interval_ms * _NS_PER_MS, math.ceil(len(pairs) * 1_000_000_000 / MAX_PROBES_PER_S)
+        )
         # In the order in which they are due, since all are probed equally often.
         self._targets = deque(
             _Target(
                 node,
                 vserver,
                 Check(CheckKind.PATH, switch.name, vserver.name),
-                now_ns + self._interval_ns * i // len(pairs) // _GRAIN_NS * _GRAIN_NS,
+                now_ns + self.interval_ns * i // len(pairs) // _GRAIN_NS * _GRAIN_NS,
             )
             for i, (node, vserver) in enumerate(pairs)
         )
         self._outstanding: dict[int, _Outstanding] = {}
+        self._maybe_echo: _Echo | None = None
         self._count = 0
 
     def maybe_next_ns(self) -> int | None:
         """When `run` has something to do; None: never."""
+        if not self._targets:
+            return None
+        due_ns = self._targets[0].due_ns
+        if self._maybe_echo:
+            return min(due_ns, self._maybe_echo.sent_ns + _ECHO_PATIENCE_NS)
         # Deadlines are in the order of sending, since all probes wait equally long.
         oldest = next(iter(self._outstanding.values()), None)
-        times = ([self._targets[0].due_ns] if self._targets else []) + ([oldest.deadline_ns] if oldest else [])
-        return min(times, default=None)
+        return min(due_ns, oldest.deadline_ns) if oldest else due_ns
 
-    def run(self, now_ns: int) -> tuple[list[PacketOut], list[Observation]]:
-        """Probes that are due, and failures of those that had no answer in time.
+    def run(self, now_ns: int) -> list[PacketOut]:
+        """Probes that are due, and an echo when the time of some is over.
 
-        When it is called much too late, answers may be waiting unread: then silence is not held against the nodes.
+        Raises:
+            EchoLostError: the last echo did not come back.
         """
-        due_ns = self.maybe_next_ns()
-        is_late = due_ns is not None and now_ns - due_ns > self._timeout_ns // 2
-        failures = []
-        for port, probe in list(self._outstanding.items()):
-            if probe.deadline_ns > now_ns:
-                break
-            del self._outstanding[port]
-            if not is_late:
-                failures.append(_observation(probe, f"no answer within {self._timeout_ns // _NS_PER_MS} ms"))
         packets = []
+        if self._maybe_echo:
+            if now_ns - self._maybe_echo.sent_ns >= _ECHO_PATIENCE_NS:
+                raise EchoLostError(f"an echo did not come back within {_ECHO_PATIENCE_NS // _NS_PER_MS} ms")
+        elif any(probe.deadline_ns <= now_ns for probe in islice(self._outstanding.values(), 1)):
+            packets.append(self._echo(now_ns))
         while self._targets and self._targets[0].due_ns <= now_ns:
             target = self._targets.popleft()
-            missed = (now_ns - target.due_ns) // self._interval_ns
+            missed = (now_ns - target.due_ns) // self.interval_ns
             if not missed:  # after a pause every target goes on in its own time: a burst of all would be lost in part
                 packets.append(self._probe(target, now_ns))
-            target.due_ns += (missed + 1) * self._interval_ns
+            target.due_ns += (missed + 1) * self.interval_ns
             self._targets.append(target)
-        return packets, failures
+        return packets
 
     def receive(self, frame: bytes) -> tuple[list[PacketOut], list[Observation]]:
         """A frame that was addressed to the probe MAC; what answers no probe is ignored."""
+        if self._maybe_echo and frame == self._maybe_echo.frame:
+            return [], self._silent(self._maybe_echo)
         answer = maybe_decode_segment(frame)
         probe = self._outstanding.get(answer.dst_port) if answer else None
         if answer is None or probe is None:
@@ -145,8 +180,29 @@ class Prober:
         port = probe.target.node.ports[self._switch.name]
         return [PacketOut(port=port, frame=encode_segment(reset))], [_observation(probe, "")]
 
-    def _probe(self, target: _Target, now_ns: int) -> PacketOut:
+    def _echo(self, now_ns: int) -> PacketOut:
+        mac = probe_mac(self._switch.probe_address).to_bytes(6, "big")
+        secret = self._next_secret().to_bytes(4, "big")
+        frame = mac + mac + _ETHERTYPE_ECHO.to_bytes(2, "big") + self._count.to_bytes(8, "big") + secret
+        frame = frame.ljust(_MIN_FRAME_LENGTH, b"\0")
+        self._maybe_echo = _Echo(frame, now_ns)
+        return PacketOut(port=CPU_PORT, frame=frame)
+
+    def _silent(self, echo: _Echo) -> list[Observation]:
+        """The failures that an echo that is back proves."""
+        self._maybe_echo = None
+        late = list(takewhile(lambda item: item[1].deadline_ns <= echo.sent_ns, self._outstanding.items()))
+        for port, _ in late:
+            del self._outstanding[port]
+        return [_observation(probe, f"no answer within {self._timeout_ns // _NS_PER_MS} ms") for _, probe in late]
+
+    def _next_secret(self) -> int:
+        """32 bits that nobody else can guess."""
         self._count += 1
+        return halfsiphash(self._key, (self._count >> 32, self._count & 0xFFFF_FFFF))
+
+    def _probe(self, target: _Target, now_ns: int) -> PacketOut:
+        seq = self._next_secret()
         port = _FIRST_PORT + self._count % _PORTS
         syn = Segment(
             src_mac=probe_mac(self._switch.probe_address),
@@ -155,9 +211,10 @@ class Prober:
             dst=target.vserver.vip,
             src_port=port,
             dst_port=target.vserver.port,
-            seq=halfsiphash(self._key, (self._count >> 32, self._count & 0xFFFF_FFFF)),
+            seq=seq,
             flags=TcpFlags.SYN,
         )
+        self._outstanding.pop(port, None)  # keeps the order of deadlines
         self._outstanding[port] = _Outstanding(target, syn, now_ns, now_ns + self._timeout_ns)
         return PacketOut(port=target.node.ports[self._switch.name], frame=encode_segment(syn))
 

@@ -31,7 +31,7 @@ from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
-from controller.prober import PacketOut, Prober
+from controller.prober import MAX_PROBES_PER_S, EchoLostError, PacketOut, Prober
 from controller.probes import Probes, Report, Send
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
@@ -208,6 +208,13 @@ class SwitchSession:
         self.state, self.error = SessionState.RECONCILING, ""
         configuration = self._core.configuration
         prober = Prober(configuration, self._switch, key=self._probe_key, now_ns=time.monotonic_ns())
+        if prober.interval_ns > configuration.controller.health.interval_ms * 1_000_000:
+            log.warning(
+                "so many nodes and vservers are probed less often than configured",
+                switch=self.name,
+                interval_ms=prober.interval_ns / 1e6,
+                probes_per_s=MAX_PROBES_PER_S,
+            )
         send = partial(self._send, connection)
         self._announce = send
         probes = Probes(prober, send, self._report_probe)
@@ -225,7 +232,7 @@ class SwitchSession:
 
     async def _read_packets(self, connection: Connection, probes: Probes) -> None:
         async for packet in connection.read_packets(queue_size=QUEUE_SIZE):
-            await probes.receive(packet.payload)
+            probes.receive(packet.payload)
 
     async def _read_digests(self, connection: Connection) -> None:
         async for digest in connection.read_digests(LEARN_DIGEST, queue_size=QUEUE_SIZE):
@@ -254,6 +261,13 @@ class SwitchSession:
                     [P4PacketOut(packet.frame, egress_port=packet.port, **_PACKET_OUT_RESERVED) for packet in packets]
                 )
 
+    async def _probe(self, probes: Probes) -> None:
+        try:
+            await probes.run()
+        except EchoLostError as error:
+            self.error = str(error)
+            raise  # ends the session: another stream may fare better
+
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
         async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
             stub = p4r_grpc.P4RuntimeStub(channel)
@@ -263,7 +277,7 @@ class SwitchSession:
                     await self._check_pipeline(stub)
                     await self._reconcile(connection, stub)
                     if probing is None:
-                        probing = connection.create_task(probes.run())
+                        probing = connection.create_task(self._probe(probes))
                     await self._write_forever(connection)
                 except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
                     self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)

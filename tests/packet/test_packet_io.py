@@ -46,6 +46,12 @@ def test_packet_out_leaves_one_port_as_it_is(target: Target, port: int) -> None:
     assert outcome == Outcome(frames={port: [frame]})
 
 
+def test_packet_out_to_the_controller_comes_straight_back(target: Target) -> None:
+    target.set_state(*LAYER_2)
+    outcome = target.outcome(CPU_PORT, lambda: target.control.packet_out(TO_CONTROLLER, egress_port=CPU_PORT))
+    assert outcome == Outcome(packet_ins=[packet_in(TO_CONTROLLER, port=CPU_PORT)])
+
+
 def test_packet_out_may_be_no_ethernet_that_anybody_knows(target: Target) -> None:
     target.set_state(*LAYER_2)
     frame = bytes(range(15))
