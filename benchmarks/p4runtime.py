@@ -31,6 +31,7 @@ class Device:
     """
 
     def __init__(self, address: str, device_id: int) -> None:
+        self.address = address
         self._device_id = device_id
         self._channel = grpc.insecure_channel(address, options=_UNBOUNDED)
         self._write = self._channel.unary_unary(_WRITE, request_serializer=None, response_deserializer=None)

@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks import machine, vip
+from benchmarks import large_map, machine, many_nodes, vip
 from benchmarks.catalogue import BENCHMARKS, chosen
 from benchmarks.figures import Figure, as_markdown
 from benchmarks.harness import QUICK
 from benchmarks.network import parse_received
 from benchmarks.record import with_table
-from benchmarks.rows import controller_memory_mib, failover_writes, plan_65536x256_ms
+from benchmarks.rows import controller_memory_mib, failover_256_nodes_ms, failover_writes, plan_65536x256_ms
 from benchmarks.rows.node_failover_ms import last_failure_ms
 from benchmarks.rows.scheduler_tcp_gbps import bits_per_s
 from benchmarks.targets import Target
 from benchmarks.traffic import SETTINGS, client_frames
 from controller.entries import Kind
+from controller.prober import Prober
+from controller.tcp_probe import TcpFlags, maybe_decode_segment
+from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, HostError
 from support.targets import REPOSITORY
 
@@ -91,6 +94,21 @@ def test_plans_are_timed() -> None:
 def test_a_controller_s_memory_is_that_of_a_process_of_its_own() -> None:
     (mebibytes,) = controller_memory_mib.sample(replace(QUICK, scale=0.002)).values()
     assert 10 < mebibytes < 1024
+
+
+def test_many_nodes_are_probed_as_often_as_the_row_says_and_answer() -> None:
+    nodes, health = len(large_map.NODES), failover_256_nodes_ms.HEALTH
+    configuration = Configuration.model_validate(
+        many_nodes.document("127.0.0.1:1", "127.0.0.1:2", nodes, large_map.BUCKETS, health)
+    )
+    prober = Prober(configuration, configuration.switches[0], key=1, now_ns=0)
+    assert prober.interval_ns == failover_256_nodes_ms.INTERVAL_MS * 1_000_000
+    syn = maybe_decode_segment(prober.run(0)[0].frame)
+    assert syn is not None
+    assert syn.dst_mac == many_nodes.mac_of(large_map.NODES[0])
+    answer = many_nodes.answer_to(syn)
+    assert (answer.src, answer.src_port, answer.ack) == (syn.dst, syn.dst_port, syn.seq + 1)
+    assert answer.flags == TcpFlags.SYN | TcpFlags.ACK
 
 
 def test_one_packet_of_every_flow() -> None:
