@@ -8,7 +8,8 @@ keyed hash: whoever does not see the SYN cannot answer it.
 Silence is held against a node only when it is proved that its answer is not merely late on its way through the switch
 or the controller: when the time of a probe is over, an echo is sent out of the switch's CPU port, so that the switch
 gives it back at once. It comes behind every packet that the switch had for the controller before, so what has not
-answered when it is back has not answered in time. One echo judges all probes whose time is over when it is sent.
+answered when it is back has not answered in time. One echo judges all probes whose time is over when it is sent. When
+it is lost itself, the path through the switch is broken, and silence counts after all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from controller.addresses import probe_mac
 from controller.entries import CPU_PORT
@@ -38,11 +39,7 @@ _PORTS = 16_384
 # "Local experimental" (IEEE 802), for frames that are seen by the switch and the controller only.
 _ETHERTYPE_ECHO = 0x88B5
 _MIN_FRAME_LENGTH = 60
-_ECHO_PATIENCE_NS = 5_000 * _NS_PER_MS
-
-
-class EchoLostError(Exception):
-    """The switch did not give an echo back: nothing can be said of any node through it."""
+_ECHO_PATIENCE_NS = 500 * _NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +75,11 @@ class _Outstanding:
     deadline_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Echo:
     frame: bytes
     sent_ns: int
+    deadline_ns: int
 
 
 class Prober:
@@ -121,22 +119,26 @@ class Prober:
             return None
         due_ns = self._targets[0].due_ns
         if self._maybe_echo:
-            return min(due_ns, self._maybe_echo.sent_ns + _ECHO_PATIENCE_NS)
+            return min(due_ns, self._maybe_echo.deadline_ns)
         # Deadlines are in the order of sending, since all probes wait equally long.
         oldest = next(iter(self._outstanding.values()), None)
         return min(due_ns, oldest.deadline_ns) if oldest else due_ns
 
-    def run(self, now_ns: int) -> list[PacketOut]:
-        """Probes that are due, and an echo when the time of some is over.
+    def run(self, now_ns: int) -> tuple[list[PacketOut], list[Observation]]:
+        """Probes that are due, an echo when the time of some is over, and failures when an echo is lost.
 
-        Raises:
-            EchoLostError: the last echo did not come back.
+        When it is called much too late, the echo may be waiting unread: then it gets more time.
         """
-        packets = []
-        if self._maybe_echo:
-            if now_ns - self._maybe_echo.sent_ns >= _ECHO_PATIENCE_NS:
-                raise EchoLostError(f"an echo did not come back within {_ECHO_PATIENCE_NS // _NS_PER_MS} ms")
-        elif any(probe.deadline_ns <= now_ns for probe in islice(self._outstanding.values(), 1)):
+        due_ns = self.maybe_next_ns()
+        is_late = due_ns is not None and now_ns - due_ns > _ECHO_PATIENCE_NS // 2
+        packets: list[PacketOut] = []
+        failures: list[Observation] = []
+        oldest = next(iter(self._outstanding.values()), None)
+        if (echo := self._maybe_echo) and is_late:
+            echo.deadline_ns = now_ns + _ECHO_PATIENCE_NS
+        elif echo and echo.deadline_ns <= now_ns:
+            failures = self._silent(now_ns, ", nor an echo through the switch")
+        elif not echo and oldest and oldest.deadline_ns <= now_ns:
             packets.append(self._echo(now_ns))
         while self._targets and self._targets[0].due_ns <= now_ns:
             target = self._targets.popleft()
@@ -145,12 +147,12 @@ class Prober:
                 packets.append(self._probe(target, now_ns))
             target.due_ns += (missed + 1) * self.interval_ns
             self._targets.append(target)
-        return packets
+        return packets, failures
 
     def receive(self, frame: bytes) -> tuple[list[PacketOut], list[Observation]]:
         """A frame that was addressed to the probe MAC; what answers no probe is ignored."""
         if self._maybe_echo and frame == self._maybe_echo.frame:
-            return [], self._silent(self._maybe_echo)
+            return [], self._silent(self._maybe_echo.sent_ns, "")
         answer = maybe_decode_segment(frame)
         probe = self._outstanding.get(answer.dst_port) if answer else None
         if answer is None or probe is None:
@@ -185,16 +187,17 @@ class Prober:
         secret = self._next_secret().to_bytes(4, "big")
         frame = mac + mac + _ETHERTYPE_ECHO.to_bytes(2, "big") + self._count.to_bytes(8, "big") + secret
         frame = frame.ljust(_MIN_FRAME_LENGTH, b"\0")
-        self._maybe_echo = _Echo(frame, now_ns)
+        self._maybe_echo = _Echo(frame, now_ns, now_ns + _ECHO_PATIENCE_NS)
         return PacketOut(port=CPU_PORT, frame=frame)
 
-    def _silent(self, echo: _Echo) -> list[Observation]:
-        """The failures that an echo that is back proves."""
+    def _silent(self, until_ns: int, why: str) -> list[Observation]:
+        """The failures of the probes whose time was over then."""
         self._maybe_echo = None
-        late = list(takewhile(lambda item: item[1].deadline_ns <= echo.sent_ns, self._outstanding.items()))
+        late = list(takewhile(lambda item: item[1].deadline_ns <= until_ns, self._outstanding.items()))
         for port, _ in late:
             del self._outstanding[port]
-        return [_observation(probe, f"no answer within {self._timeout_ns // _NS_PER_MS} ms") for _, probe in late]
+        failure = f"no answer within {self._timeout_ns // _NS_PER_MS} ms{why}"
+        return [_observation(probe, failure) for _, probe in late]
 
     def _next_secret(self) -> int:
         """32 bits that nobody else can guess."""

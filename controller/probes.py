@@ -30,11 +30,7 @@ class Probes:
         self._has_waiting = asyncio.Event()
 
     async def run(self) -> None:
-        """Probe until cancelled.
-
-        Raises:
-            EchoLostError: the switch's stream carries nothing any more.
-        """
+        """Probe until cancelled."""
         while (due_ns := self._prober.maybe_next_ns()) is not None:
             try:
                 async with asyncio.timeout(max(0, due_ns - time.monotonic_ns()) / 1e9):
@@ -43,8 +39,11 @@ class Probes:
             except TimeoutError:
                 pass  # probes are due
             self._has_waiting.clear()
-            packets = [*self._waiting, *self._prober.run(time.monotonic_ns())]
-            self._waiting.clear()
+            probes, failures = self._prober.run(time.monotonic_ns())
+            for failure in failures:
+                self._report(failure)
+            packets = self._waiting + probes
+            self._waiting = []
             await self._send(packets)
 
     def receive(self, frame: bytes) -> None:

@@ -31,7 +31,7 @@ from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
-from controller.prober import MAX_PROBES_PER_S, EchoLostError, PacketOut, Prober
+from controller.prober import MAX_PROBES_PER_S, PacketOut, Prober
 from controller.probes import Probes, Report, Send
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
@@ -261,13 +261,6 @@ class SwitchSession:
                     [P4PacketOut(packet.frame, egress_port=packet.port, **_PACKET_OUT_RESERVED) for packet in packets]
                 )
 
-    async def _probe(self, probes: Probes) -> None:
-        try:
-            await probes.run()
-        except EchoLostError as error:
-            self.error = str(error)
-            raise  # ends the session: another stream may fare better
-
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
         async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
             stub = p4r_grpc.P4RuntimeStub(channel)
@@ -277,7 +270,7 @@ class SwitchSession:
                     await self._check_pipeline(stub)
                     await self._reconcile(connection, stub)
                     if probing is None:
-                        probing = connection.create_task(self._probe(probes))
+                        probing = connection.create_task(probes.run())
                     await self._write_forever(connection)
                 except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
                     self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)

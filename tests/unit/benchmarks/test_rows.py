@@ -103,7 +103,7 @@ def test_many_nodes_are_probed_as_often_as_the_row_says_and_answer() -> None:
     )
     prober = Prober(configuration, configuration.switches[0], key=1, now_ns=0)
     assert prober.interval_ns == failover_256_nodes_ms.INTERVAL_MS * 1_000_000
-    syn = maybe_decode_segment(prober.run(0)[0].frame)
+    syn = maybe_decode_segment(prober.run(0)[0][0].frame)
     assert syn is not None
     assert syn.dst_mac == many_nodes.mac_of(large_map.NODES[0])
     answer = many_nodes.answer_to(syn)
