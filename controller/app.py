@@ -7,30 +7,39 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller.api import create_api
+from controller.api.access import Authenticator
 from controller.changes import Changes
 from controller.connections import ConnectionPoller
 from controller.core import Core
 from controller.events import Event, EventKind, EventLog
 from controller.follower import create_follower_api
 from controller.health import Check, CheckKind, Outcome
+from controller.intents import Intent
 from controller.leadership import Role, RoleChange
 from controller.leading import Leadership
+from controller.operations import InForce, Operations
 from controller.p4info import check_capacity, check_p4info, station_capacity, transit_cells
 from controller.pipeline import Pipeline, load_pipeline
 from controller.prober import Observation
 from controller.repository import Repository
+from controller.running import Running
 from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller
 from controller.store.base import Fenced, Store, StoreUnavailable
 from controller.store.opening import MEMORY, StoreTls, open_store
-from pentaflow.config import Configuration, HostPort
+from pentaflow.config import Configuration, Switch, Tls
+from pentaflow.config import Controller as ControllerSettings
+from pentaflow.errors import ConfigurationError
+from pentaflow.parsing import parse
 from pentaflow.serving import HttpServer, listen
 
 TIDY_BUCKETS = 1000
@@ -45,6 +54,15 @@ ADVANCE_S = 1.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A configuration, the YAML text that it was read from, and the folder that relative paths in it start from."""
+
+    configuration: Configuration
+    text: str
+    base: Path
+
+
 class Array:
     """The core and everything that tells it what happens and carries out what it decides."""
 
@@ -56,6 +74,7 @@ class Array:
         epoch: int,
         repository: Repository,
         hash_keys: Mapping[str, int],
+        intents: Mapping[int, Intent],
         events: EventLog,
     ) -> None:
         """
@@ -65,13 +84,20 @@ class Array:
             epoch: of this controller as leader.
             repository: keeps hash keys.
             hash_keys: what it has kept, by name of the vserver.
+            intents: what operators have set, by id of the node.
             events: where to write down what happens.
         """
+        self._pipeline = pipeline
+        self._epoch = epoch
         self._repository = repository
         self._adopted = asyncio.Event()
+        self._hash_keys = hash_keys
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running_sessions: dict[str, asyncio.Task[None]] = {}
         self.core = Core(
             configuration,
-            random_hash_keys={v.id: hash_keys.get(v.name, secrets.randbits(64)) for v in configuration.vservers},
+            random_hash_keys=self._make_hash_keys(configuration),
+            kept_intents=intents,
             station_capacity=station_capacity(pipeline.p4info),
             transit_cells=transit_cells(pipeline.p4info),
             events=events,
@@ -82,37 +108,74 @@ class Array:
             self.core.nodes, self.core.bucket_functions, self.core.balancing.connections, self._report_connections
         )
         probe_key = secrets.randbits(64)
-        self.sessions = [
-            SwitchSession(
-                self.core,
-                switch,
-                pipeline,
-                epoch=epoch,
-                probe_key=probe_key,
-                report_probe=self._report_probe,
-                dispatch=self._dispatch,
-                drained=self._drained,
-            )
-            for switch in configuration.switches
-        ]
+        self._probe_key = probe_key
+        self.sessions = [self._make_session(switch) for switch in configuration.switches]
+
+    def _make_session(self, switch: Switch) -> SwitchSession:
+        return SwitchSession(
+            self.core,
+            switch,
+            self._pipeline,
+            epoch=self._epoch,
+            probe_key=self._probe_key,
+            report_probe=self._report_probe,
+            dispatch=self.dispatch,
+            drained=self._drained,
+        )
+
+    def _make_hash_keys(self, configuration: Configuration) -> dict[int, int]:
+        return {v.id: self._hash_keys.get(v.name, secrets.randbits(64)) for v in configuration.vservers}
 
     async def run(self) -> None:
         """Control the array until cancelled; switches are left as they are."""
         async with asyncio.TaskGroup() as group:
+            self._tasks = group
             for session in self.sessions:
-                group.create_task(session.run())
-            group.create_task(self.poller.run())
+                self._running_sessions[session.name] = group.create_task(session.run())
+            self._polling = group.create_task(self.poller.run())
             group.create_task(self.connection_poller.run())
             group.create_task(self._tick())
             group.create_task(self._keep_hash_keys())
             group.create_task(self._elect(group))
             group.create_task(self._advance())
 
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Run another configuration, which `check_changeover` allows. Sessions with switches that remain go on."""
+        changes = self.core.reconfigure(configuration, self._make_hash_keys(configuration), time.monotonic_ns())
+        self.connection_poller.nodes = self.core.nodes
+        sessions = {session.name: session for session in self.sessions}
+        self.sessions = []
+        for switch in configuration.switches:
+            session = sessions.get(switch.name)
+            if session is not None and session.reaches(switch):
+                del sessions[switch.name]
+                session.reconfigure(switch)
+            else:
+                session = self._make_session(switch)
+            self.sessions.append(session)
+        for name in sessions:
+            self._running_sessions.pop(name).cancel()
+        if self._tasks is not None:
+            for session in self.sessions:
+                if session.name not in self._running_sessions:
+                    self._running_sessions[session.name] = self._tasks.create_task(session.run())
+            self._polling.cancel()
+            self.poller = self.poller.succeeded_by(configuration)
+            self._polling = self._tasks.create_task(self.poller.run())
+            self._tasks.create_task(self._keep_hash_keys())
+        self.dispatch(changes)
+
+    async def ask_connections(self, nodes: Collection[int]) -> None:
+        """Have some nodes say now which connections are open."""
+        functions = self.core.all_bucket_functions()
+        async with self.connection_poller.client() as client:
+            await self.connection_poller.ask_once(client, lambda: dict.fromkeys(nodes, functions))
+
     async def _tick(self) -> None:
         """What the core does when time has passed, not when something happens."""
         while True:
             await asyncio.sleep(TICK_S)
-            self._dispatch(self.core.tick(TIDY_BUCKETS, time.monotonic_ns()))
+            self.dispatch(self.core.tick(TIDY_BUCKETS, time.monotonic_ns()))
 
     async def _keep_hash_keys(self) -> None:
         """So that a switch that comes back empty, and finds no other one, hashes as before."""
@@ -130,11 +193,11 @@ class Array:
 
     async def _elect(self, group: asyncio.TaskGroup) -> None:
         """Keep the election going; a switch that hangs keeps only its own announcements waiting."""
-        sessions = {session.name: session for session in self.sessions}
         while True:
             now_ns = time.monotonic_ns()
+            sessions = {session.name: session for session in self.sessions}
             for changes in self.core.elect(now_ns):
-                self._dispatch(changes)
+                self.dispatch(changes)
             for announcement in self.core.announcements(now_ns):
                 group.create_task(sessions[announcement.switch].announce(announcement.frames))
             await asyncio.sleep(ELECTION_INTERVAL_S)
@@ -147,9 +210,9 @@ class Array:
             for node_id in self.core.nodes if self.core.balancing.is_moving else ():
                 if status := self.poller.maybe_status(node_id):
                     self.core.balancing.loads.take(node_id, status.document, status.at_ns)
-            self._dispatch(self.core.advance(now_ns))
+            self.dispatch(self.core.advance(now_ns))
 
-    def _dispatch(self, changes: Changes | None) -> None:
+    def dispatch(self, changes: Changes | None) -> None:
         if changes:
             for session in self.sessions:
                 if changes.switch in (None, session.name):
@@ -161,28 +224,28 @@ class Array:
         if all(session.is_drained for session in self.sessions):
             ready = {session.name for session in self.sessions if session.state is SessionState.READY}
             self.core.written(ready, time.monotonic_ns())
-            self._dispatch(self.core.tidy(TIDY_BUCKETS))
+            self.dispatch(self.core.tidy(TIDY_BUCKETS))
 
     def _report_connections(self, node_id: int, failure: str) -> None:
         if failure:
             log.warning("open connections are not known", node=self.core.nodes[node_id].name, reason=failure)
 
     def _report_probe(self, observation: Observation) -> None:
-        self._dispatch(
+        self.dispatch(
             self.core.observe(observation.node_id, observation.check, observation.outcome, time.monotonic_ns())
         )
 
     def _report_management(self, node_id: int, outcome: Outcome) -> None:
-        self._dispatch(self.core.observe(node_id, Check(CheckKind.MANAGEMENT), outcome, time.monotonic_ns()))
+        self.dispatch(self.core.observe(node_id, Check(CheckKind.MANAGEMENT), outcome, time.monotonic_ns()))
 
 
 class Controller:
     """One controller, which leads or follows: its REST API is that of the present role."""
 
-    def __init__(self, configuration: Configuration, store: Store, *, name: str, lease_s: int) -> None:
+    def __init__(self, given: Given, store: Store, *, name: str, lease_s: int) -> None:
         """
         Args:
-            configuration: the whole array.
+            given: the configuration that counts until another one is pushed.
             store: what outlives the controller, and who leads.
             name: this controller's, among those that share the store.
             lease_s: how long another one waits for this one.
@@ -195,21 +258,43 @@ class Controller:
         self._pipeline = load_pipeline()
         place = str(self._pipeline.p4info_path)
         check_p4info(self._pipeline.p4info, place)
-        check_capacity(self._pipeline.p4info, configuration, place)
-        self._configuration = configuration
+        self._check(given.configuration)
+        self._given = given
+        self._authenticator = Authenticator(given.configuration.controller.tokens)
         self._store = store
         self._name = name
         self._events = EventLog(epoch_offset_ns=time.time_ns() - time.monotonic_ns(), listener=_log_event)
         self._leadership = Leadership(
             store,
             name=name,
-            address=_address(configuration.controller.rest, name),
+            address=_address(given.configuration.controller, name),
             lease_s=lease_s,
             report=self._report,
         )
         self.settled = asyncio.Event()
         self._follower_api = create_follower_api(self._leadership)
         self._api: ASGIApp = self._follower_api
+
+    def _check(self, configuration: Configuration) -> None:
+        check_capacity(self._pipeline.p4info, configuration, str(self._pipeline.p4info_path))
+
+    async def _in_force(self, repository: Repository) -> InForce:
+        """What the store says, or, when nothing was ever pushed, what this controller was given."""
+        current = await repository.current()
+        if current is None:
+            version = await repository.push(
+                self._given.text, who=self._name, at_s=time.time(), comment="the first controller's file", expected=0
+            )
+            return InForce(number=version.number, text=self._given.text, configuration=self._given.configuration)
+        number = current[0].number
+        text = await repository.text(number)
+        if text is None:
+            raise ConfigurationError(f"configuration version {number}", "is in force, but its text is not in the store")
+        if text != self._given.text:
+            log.warning("the store's configuration is in force, not the file's: push that to change it", version=number)
+        configuration = parse(text, f"configuration version {number}", base=self._given.base)
+        self._check(configuration)
+        return InForce(number=number, text=text, configuration=configuration)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request (ASGI)."""
@@ -221,15 +306,29 @@ class Controller:
 
     async def _lead(self, epoch: int) -> None:
         repository = Repository(self._store, epoch)
+        in_force = await self._in_force(repository)
+        ids = {node.name: node.id for node in in_force.configuration.nodes}
+        intents = {ids[name]: intent for name, intent in (await repository.intents()).items() if name in ids}
         array = Array(
-            self._configuration,
+            in_force.configuration,
             self._pipeline,
             epoch=epoch,
             repository=repository,
             hash_keys=await repository.hash_keys(),
+            intents=intents,
             events=self._events,
         )
-        self._api = create_api(array.core, array.sessions, array.poller, name=self._name)
+        operations = Operations(
+            array.core,
+            repository,
+            in_force,
+            base=self._given.base,
+            check=self._check,
+            dispatch=array.dispatch,
+            enforce=array.reconfigure,
+        )
+        running = Running(array=array, operations=operations, repository=repository)
+        self._api = create_api(running, name=self._name, authenticator=self._authenticator)
         self.settled.set()
         try:
             await array.run()
@@ -244,7 +343,7 @@ class Controller:
 
 
 async def run_controller(
-    configuration: Configuration,
+    given: Given,
     *,
     store_url: str = MEMORY,
     store_tls: StoreTls | None = None,
@@ -254,7 +353,7 @@ async def run_controller(
     """Run the controller until cancelled. The data plane goes on without it: nothing is taken back at the end.
 
     Args:
-        configuration: the whole array.
+        given: the configuration that counts until another one is pushed.
         store_url: see `open_store`.
         store_tls: for etcd.
         name: this controller's, among those that share the store; default: the machine's.
@@ -266,21 +365,35 @@ async def run_controller(
     """
     _log_through_structlog(logging.getLogger("finsy"))
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    rest = configuration.controller.rest
+    settings = given.configuration.controller
+    rest = settings.rest
     with listen(rest.host, rest.port, f"controller.rest {rest}") as listener:
         store = open_store(store_url, store_tls)
         try:
             if store_url == MEMORY:
                 log.info("nothing outlives this process: it has no store but its memory")
-            lease_s = MEMORY_LEASE_S if store_url == MEMORY else configuration.controller.lease_s
-            controller = Controller(configuration, store, name=name or socket.gethostname(), lease_s=lease_s)
-            await _serve(controller, listener, started)
+            lease_s = MEMORY_LEASE_S if store_url == MEMORY else settings.lease_s
+            controller = Controller(given, store, name=name or socket.gethostname(), lease_s=lease_s)
+            await _serve(controller, listener, settings.tls, started)
         finally:
             await store.close()
 
 
-async def _serve(controller: Controller, listener: socket.socket, started: Callable[[], None] | None) -> None:
-    server = HttpServer(uvicorn.Config(controller, log_config=None, access_log=False, lifespan="off"))
+async def _serve(
+    controller: Controller, listener: socket.socket, tls: Tls | None, started: Callable[[], None] | None
+) -> None:
+    certificate, key = (tls.certificate, tls.key) if tls else (None, None)
+    server = HttpServer(
+        uvicorn.Config(
+            controller,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            timeout_graceful_shutdown=1,
+        )
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     running = asyncio.create_task(controller.run())
     settled = asyncio.create_task(controller.settled.wait())
@@ -299,10 +412,12 @@ async def _serve(controller: Controller, listener: socket.socket, started: Calla
         running.result()
 
 
-def _address(rest: HostPort, name: str) -> str:
+def _address(settings: ControllerSettings, name: str) -> str:
     """Where the REST API answers; by the controller's name if it listens on all addresses."""
+    rest = settings.rest
     host = name if rest.host in _ALL_ADDRESSES else rest.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{rest.port}"
+    scheme = "https" if settings.tls else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{rest.port}"
 
 
 def _log_event(event: Event) -> None:

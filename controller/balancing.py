@@ -201,6 +201,18 @@ class Balancing:
 
     # For operators.
 
+    def connections_at_risk(self, plan: Plan, now_ns: int) -> int | None:
+        """Connections open in the buckets of a plan, as the nodes said last; None: one of them has not said."""
+        total = 0
+        for move in plan:
+            found = self.connections.maybe_open(
+                move.vserver_id, move.bucket, move.from_node, asked_after_ns=0, now_ns=now_ns
+            )
+            if found is None:
+                return None
+            total += found
+        return total
+
     def status(self, now_ns: int) -> MovesStatus:
         """How far it is."""
         progress = self._moves.progress(self._view(now_ns))

@@ -7,6 +7,7 @@ in well under a second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from controller.diff import Operation, Update
 from controller.entries import LEARN_DIGEST, TABLES, Entry, Key, Kind
@@ -17,6 +18,14 @@ _OPERATIONS = {
     Operation.MODIFY: p4r.Update.MODIFY,
     Operation.DELETE: p4r.Update.DELETE,
 }
+
+
+class Hits(NamedTuple):
+    """What hit an entry, and how long ago the last one was; None where the switch does not say."""
+
+    packets: int
+    octets: int
+    since_ns: int | None
 
 
 class Codec:
@@ -74,6 +83,20 @@ class Codec:
     def digest(self) -> p4r.Entity:
         """What to read to see the digest's configuration: there is no wildcard for it on every target."""
         return self.encode_entity(Key(Kind.DIGEST, ()), None)
+
+    def hits_query(self, vserver_id: int, bucket: int) -> p4r.Entity:
+        """What to read to see the counter and the last hit of a bucket."""
+        entity = self.encode_entity(Key(Kind.BUCKET, (vserver_id, bucket)), None)
+        entity.table_entry.counter_data.SetInParent()
+        entity.table_entry.time_since_last_hit.SetInParent()
+        return entity
+
+    def decode_hits(self, entity: p4r.Entity) -> tuple[Key, Hits]:
+        """What a switch answered to a read of `hits_query`."""
+        key, _ = self._decode_entity(entity)
+        entry = entity.table_entry
+        since_ns = entry.time_since_last_hit.elapsed_ns if entry.HasField("time_since_last_hit") else None
+        return key, Hits(entry.counter_data.packet_count, entry.counter_data.byte_count, since_ns)
 
     def wildcards(self) -> list[p4r.Entity]:
         """What to read to see everything that the controller owns, but for the digest."""

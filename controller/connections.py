@@ -151,28 +151,32 @@ class ConnectionPoller:
             interval_s: from one round's start to the next one's.
             timeout_s: for one node's whole answer.
         """
-        self._nodes = nodes
+        self.nodes = nodes
         self._wanted = wanted
         self._holder = holder
         self._report = report
         self._interval_s = interval_s
         self._timeout_s = timeout_s
 
+    def client(self) -> httpx.AsyncClient:
+        """What to ask with."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        return httpx.AsyncClient(timeout=self._timeout_s, limits=limits, trust_env=False)
+
     async def run(self) -> None:
         """Ask until cancelled."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        async with httpx.AsyncClient(timeout=self._timeout_s, limits=limits, trust_env=False) as client:
+        async with self.client() as client:
             while True:
                 started = time.monotonic()
                 await self.ask_once(client)
                 await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic() - started)))
 
-    async def ask_once(self, client: httpx.AsyncClient) -> None:
-        """One round: all wanted nodes at the same time."""
+    async def ask_once(self, client: httpx.AsyncClient, wanted: Wanted | None = None) -> None:
+        """One round: all wanted nodes at the same time; `wanted` in place of the usual ones."""
         async with asyncio.TaskGroup() as group:
-            for node_id, functions in self._wanted().items():
-                if functions and node_id in self._nodes:
-                    group.create_task(self._ask(client, self._nodes[node_id], functions))
+            for node_id, functions in (wanted or self._wanted)().items():
+                if functions and node_id in self.nodes:
+                    group.create_task(self._ask(client, self.nodes[node_id], functions))
 
     async def _ask(self, client: httpx.AsyncClient, node: Node, functions: Mapping[int, BucketFunction]) -> None:
         question = {

@@ -21,7 +21,7 @@ from controller.announcements import gratuitous_arp
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.balancing import Balancing
-from controller.buckets import BucketMap, SlotMove
+from controller.buckets import BucketMap, Reason, SlotMove
 from controller.changes import Changes, keys_of
 from controller.connections import BucketFunction
 from controller.desired import announced_in, fixed_entries, vip_keys, vserver_key
@@ -30,12 +30,16 @@ from controller.election import Election, Step, Transition
 from controller.entries import Entry, Key, Kind
 from controller.events import EventKind, EventLog
 from controller.guard import Verdict
-from controller.health import Check, CheckKind, NodeHealth, Outcome
-from controller.intents import Intent
+from controller.health import Check, CheckKind, Health, NodeHealth, Outcome
+from controller.history import History
+from controller.intents import Intent, Intents, serving_weights
+from controller.plan import Plan
+from controller.planner import make_plan
 from controller.stations import StationTable
 from controller.views import Views
 from controller.withdrawal import announced_vips
-from pentaflow.config import Configuration
+from pentaflow.config import Configuration, NodeState, Vserver
+from pentaflow.errors import ConfigurationError
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -61,6 +65,7 @@ class Core:
         transit_cells: int,
         events: EventLog,
         now_ns: int,
+        kept_intents: Mapping[int, Intent] | None = None,
     ) -> None:
         """
         Args:
@@ -70,15 +75,29 @@ class Core:
             transit_cells: cells of each register of a switch's transit filter.
             events: where to write down what happens.
             now_ns: the monotonic clock.
+            kept_intents: node id → what an operator has set.
         """
-        self.configuration = configuration
         self.events = events
-        self.nodes = {node.id: node for node in configuration.nodes}
-        self.availability = Availability(configuration, events, now_ns)
+        self.availability = Availability(configuration, events, now_ns, kept_intents=kept_intents)
         self.assignment = Assignment(configuration)
+        self.history = History()
         self.balancing = Balancing(configuration, self.assignment, self.availability, events, transit_cells)
         self.election = Election(configuration)
         self.views = Views(configuration)
+        self.stations: dict[str, StationTable] = {}
+        self._station_capacity = station_capacity
+        self._random_hash_keys = dict(random_hash_keys)
+        self._fixed: dict[str, dict[Key, Entry]] = {}
+        self.hash_keys: dict[int, int] = {}  # vserver id → the key in use, once a switch was read
+        self._announced = frozenset(vserver.vip for vserver in configuration.vservers)
+        self._lost: dict[str, str] = {}
+        self._alarms = Alarms(events)
+        self._stations_adopted: set[str] = set()
+        self._configure(configuration)
+
+    def _configure(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.nodes = {node.id: node for node in configuration.nodes}
         self._switches = {switch.name: switch for switch in configuration.switches}
         self._vservers = {vserver.id: vserver for vserver in configuration.vservers}
         self._vips = {vserver.name: vserver.vip for vserver in configuration.vservers}
@@ -86,19 +105,73 @@ class Core:
             [probe_mac(switch.probe_address) for switch in configuration.switches]
             + [vip_mac(vserver.vip) for vserver in configuration.vservers]
         )
-        self.stations = {
-            switch.name: StationTable(
-                reserved=reserved, capacity=station_capacity, ageing_ns=int(switch.mac_ageing_s * _NS_PER_S)
+        before, self.stations = self.stations, {}
+        for switch in configuration.switches:
+            ageing_ns = int(switch.mac_ageing_s * _NS_PER_S)
+            table = before.get(switch.name) or StationTable(
+                reserved=reserved, capacity=self._station_capacity, ageing_ns=ageing_ns
             )
-            for switch in configuration.switches
-        }
-        self._random_hash_keys = random_hash_keys
-        self._fixed: dict[str, dict[Key, Entry]] = {}
-        self.hash_keys: dict[int, int] = {}  # vserver id → the key in use, once a switch was read
-        self._announced = frozenset(vserver.vip for vserver in configuration.vservers)
-        self._lost: dict[str, str] = {}
-        self._alarms = Alarms(events)
-        self._stations_adopted: set[str] = set()
+            table.reconfigure(reserved=reserved, ageing_ns=ageing_ns)
+            self.stations[switch.name] = table
+
+    def reconfigure(
+        self, configuration: Configuration, random_hash_keys: Mapping[int, int], now_ns: int
+    ) -> Changes | None:
+        """Another configuration is in force: every switch must be compared anew (`reconcile`), after these changes.
+
+        Args:
+            configuration: `controller.changeover` allows it after the present one.
+            random_hash_keys: as for `__init__`.
+            now_ns: the monotonic clock.
+        """
+        vips = {vserver.vip for vserver in configuration.vservers}
+        self._announced = (self._announced & vips) | (vips - set(self._vips.values()))
+        self._configure(configuration)
+        self._random_hash_keys |= random_hash_keys
+        self.availability.reconfigure(configuration, now_ns)
+        self.assignment.reconfigure(configuration, self.availability.initial_weights())
+        self.balancing.reconfigure(configuration)
+        self.election.reconfigure(configuration)
+        self.views.reconfigure(configuration)
+        self._stations_adopted &= self._switches.keys()
+        self._lost = {switch: reason for switch, reason in self._lost.items() if switch in self._switches}
+        if self._fixed:
+            known, self.hash_keys = self.hash_keys, {}
+            for vserver in configuration.vservers:
+                self.hash_keys[vserver.id] = known.get(vserver.id, self._new_hash_key(vserver))
+            self._fixed = self._make_fixed()
+        return self._follow(now_ns)
+
+    def _new_hash_key(self, vserver: Vserver) -> int:
+        if vserver.hash_key:
+            return int(vserver.hash_key.get_secret_value(), 16)
+        return self._random_hash_keys[vserver.id]
+
+    def connections_at_risk(self, plan: Plan, now_ns: int) -> int | None:
+        """Connections open in the buckets of a plan, as far as is known."""
+        return self.balancing.connections_at_risk(plan, now_ns)
+
+    def plan(self, configuration: Configuration, states: Mapping[int, NodeState]) -> Plan:
+        """What would move with another configuration, and other states of nodes.
+
+        Raises:
+            ConfigurationError: nobody would serve.
+        """
+        nodes = {node.id: node for node in configuration.nodes}
+        intents = Intents(configuration.nodes, self.availability.intents.overrides()).states() | dict(states)
+        health = {n: self.health[n].state if n in self.health else Health.UNKNOWN for n in nodes}
+        weights = serving_weights(nodes, intents, health)
+        if not any(weights.values()):
+            raise ConfigurationError("nodes", "no node would be left to serve")
+        kept = {vserver.id for vserver in configuration.vservers}
+        remaining = BucketMap(
+            buckets={vserver_id: found for vserver_id, found in self.map.buckets.items() if vserver_id in kept},
+            slots=self.map.slots,
+            splits={key: slot for key, slot in self.map.splits.items() if key[0] in kept},
+            version=self.map.version,
+        )
+        is_drain = any(state is not NodeState.ACTIVE for state in states.values())
+        return make_plan(remaining, weights, Reason.DRAIN if is_drain else Reason.WEIGHTS)
 
     @property
     def map(self) -> BucketMap:
@@ -193,10 +266,7 @@ class Core:
         hash_keys = self.hash_keys
         for vserver in self.configuration.vservers:
             found = actual.get(vserver_key(vserver))
-            if vserver.hash_key:
-                hash_keys[vserver.id] = int(vserver.hash_key.get_secret_value(), 16)
-            else:
-                hash_keys[vserver.id] = found.params[3] if found else self._random_hash_keys[vserver.id]
+            hash_keys[vserver.id] = found.params[3] if found and not vserver.hash_key else self._new_hash_key(vserver)
         self._fixed = self._make_fixed()
         self.assignment.adopt(actual, self.availability.initial_weights())
         self._fail_over()
@@ -305,6 +375,7 @@ class Core:
                 moves = ()
             case Verdict.OPEN | Verdict.RELEASED:
                 moves = self._fail_over()
+        self.history.record(moves, now_ns)
         keys = keys_of(moves) + self._announce(now_ns)
         self._raise_alarms(now_ns)
         if not keys:
@@ -372,11 +443,20 @@ class Core:
     def advance(self, now_ns: int) -> Changes | None:
         """The next step of moving buckets to where they are meant to be; to be asked about once a second."""
         moves = self.balancing.advance(now_ns) if self._fixed else ()
+        self.history.record(moves, now_ns)
         return Changes(keys=keys_of(moves)) if moves else None
 
     def bucket_functions(self) -> dict[int, dict[int, BucketFunction]]:
         """Node id → vserver id → bucket function: whose open connections somebody must know."""
-        functions = {
+        functions = self.all_bucket_functions()
+        return {
+            node_id: {vserver_id: functions[vserver_id] for vserver_id in sorted(ids & functions.keys())}
+            for node_id, ids in self.balancing.wanted().items()
+        }
+
+    def all_bucket_functions(self) -> dict[int, BucketFunction]:
+        """Vserver id → bucket function, of those whose hash key is known."""
+        return {
             vserver.id: BucketFunction(
                 name=vserver.name,
                 kind=vserver.hash,
@@ -385,10 +465,6 @@ class Core:
             )
             for vserver in self.configuration.vservers
             if vserver.id in self.hash_keys
-        }
-        return {
-            node_id: {vserver_id: functions[vserver_id] for vserver_id in sorted(ids & functions.keys())}
-            for node_id, ids in self.balancing.wanted().items()
         }
 
     def _is_idle(self, switch: str, key: Key, now_ns: int) -> bool:

@@ -87,16 +87,31 @@ class Election:
     """The active switch of every VIP, and the steps that make it so."""
 
     def __init__(self, configuration: Configuration) -> None:
+        self._switches: dict[str, _Candidate] = {}
+        self._vips: dict[IPv4Address, _Vip] = {}
+        self.reconfigure(configuration)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other switches, VIPs or rules. A VIP whose active switch is no candidate any more has none, for now."""
         election = configuration.controller.election
         self._preempt = election.preempt
         self._hold_ns = int(election.hold_s * _NS_PER_S)
         self._priorities = {switch.name: switch.priority for switch in configuration.switches}
-        self._switches = {name: _Candidate() for name in self._priorities}
+        self._switches = {name: self._switches.get(name) or _Candidate() for name in self._priorities}
         ranked = sorted(self._priorities, key=lambda name: -self._priorities[name])
         allowed: dict[IPv4Address, Set[str]] = {
             vserver.vip: set(vserver.schedulers or ranked) for vserver in configuration.vservers
         }
-        self._vips = {vip: _Vip(tuple(name for name in ranked if name in names)) for vip, names in allowed.items()}
+        before, self._vips = self._vips, {}
+        for vip, names in allowed.items():
+            candidates = tuple(name for name in ranked if name in names)
+            place = self._vips[vip] = before.get(vip) or _Vip(candidates)
+            place.candidates = candidates
+            place.unfenced &= set(self._switches)
+            if place.active not in candidates:
+                place.active, place.fencing = "", ""
+            if place.fencing not in self._switches:
+                place.fencing = ""
 
     # What is asked.
 

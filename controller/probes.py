@@ -29,11 +29,17 @@ class Probes:
         self._waiting: list[PacketOut] = []
         self._has_waiting = asyncio.Event()
 
+    def replace(self, prober: Prober) -> None:
+        """Go on with another prober; what the old one has sent is forgotten."""
+        self._prober = prober
+        self._has_waiting.set()
+
     async def run(self) -> None:
         """Probe until cancelled."""
-        while (due_ns := self._prober.maybe_next_ns()) is not None:
+        while True:
+            due_ns = self._prober.maybe_next_ns()
             try:
-                async with asyncio.timeout(max(0, due_ns - time.monotonic_ns()) / 1e9):
+                async with asyncio.timeout(None if due_ns is None else max(0, due_ns - time.monotonic_ns()) / 1e9):
                     await self._has_waiting.wait()
                 await asyncio.sleep(_GATHER_S)
             except TimeoutError:

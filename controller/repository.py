@@ -96,6 +96,7 @@ class Answer(Document):
     fingerprint: str
     status: int
     body: str
+    headers: dict[str, str]
     at_s: float
 
 

@@ -25,7 +25,7 @@ from finsy.proto import p4r, p4r_grpc
 
 from controller.actual import Actual
 from controller.changes import Changes
-from controller.codec import Codec
+from controller.codec import Codec, Hits
 from controller.core import Core
 from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
@@ -61,6 +61,10 @@ class SessionState(StrEnum):
 
 class WriteFailed(Exception):
     """A Write was refused, wholly or in part, or not answered."""
+
+
+class NotConnected(Exception):
+    """A switch can't be asked: there is no connection."""
 
 
 class ReadFailed(Exception):
@@ -118,6 +122,8 @@ class SwitchSession:
         self._election_id = 0
         self._superseded = False
         self._announce: Send | None = None
+        self._probes: Probes | None = None
+        self._stub: p4r_grpc.P4RuntimeAsyncStub | None = None
         # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
         self._sending = asyncio.Lock()
 
@@ -135,6 +141,41 @@ class SwitchSession:
         else:
             self._batches.append(self._core.batches_of(self.name, changes.keys, self._actual))
         self._wake.set()
+
+    def reconfigure(self, switch: Switch) -> None:
+        """Another configuration is in force; the switch is to be reached as before.
+
+        What it holds is compared with what it should hold, and its probes begin anew.
+        """
+        self._switch = switch
+        self._actual.resize(self._core.assignment.sizes)
+        if self._probes is not None:
+            self._probes.replace(self._make_prober())
+        if self._accepts:
+            self._batches.append(self._core.reconcile(self.name, self._actual, time.monotonic_ns()))
+            self._wake.set()
+
+    def reaches(self, switch: Switch) -> bool:
+        """Whether a switch is reached as this session does."""
+        mine = self._switch
+        return (mine.name, mine.grpc, mine.device_id, mine.tls) == (
+            switch.name,
+            switch.grpc,
+            switch.device_id,
+            switch.tls,
+        )
+
+    def _make_prober(self) -> Prober:
+        configuration = self._core.configuration
+        prober = Prober(configuration, self._switch, key=self._probe_key, now_ns=time.monotonic_ns())
+        if prober.interval_ns > configuration.controller.health.interval_ms * 1_000_000:
+            log.warning(
+                "so many nodes and vservers are probed less often than configured",
+                switch=self.name,
+                interval_ms=prober.interval_ns / 1e6,
+                probes_per_s=MAX_PROBES_PER_S,
+            )
+        return prober
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
@@ -190,6 +231,7 @@ class SwitchSession:
     def _disconnected(self, reason: str) -> None:
         was_connected = self.state is not SessionState.DISCONNECTED
         self.state, self._accepts, self._announce = SessionState.DISCONNECTED, False, None
+        self._probes = self._stub = None
         if was_connected:
             reason = self.error or reason or "the connection was lost"
             self._dispatch(self._core.lost(self.name, reason, time.monotonic_ns()))
@@ -206,18 +248,9 @@ class SwitchSession:
             log.warning("switch is controlled by another controller", switch=self.name)
             return
         self.state, self.error = SessionState.RECONCILING, ""
-        configuration = self._core.configuration
-        prober = Prober(configuration, self._switch, key=self._probe_key, now_ns=time.monotonic_ns())
-        if prober.interval_ns > configuration.controller.health.interval_ms * 1_000_000:
-            log.warning(
-                "so many nodes and vservers are probed less often than configured",
-                switch=self.name,
-                interval_ms=prober.interval_ns / 1e6,
-                probes_per_s=MAX_PROBES_PER_S,
-            )
         send = partial(self._send, connection)
         self._announce = send
-        probes = Probes(prober, send, self._report_probe)
+        probes = self._probes = Probes(self._make_prober(), send, self._report_probe)
         connection.create_task(self._read_packets(connection, probes))
         connection.create_task(self._read_digests(connection))
         connection.create_task(self._read_idle_notices(connection))
@@ -263,7 +296,7 @@ class SwitchSession:
 
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
         async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
-            stub = p4r_grpc.P4RuntimeStub(channel)
+            stub = self._stub = p4r_grpc.P4RuntimeStub(channel)
             probing = None
             while True:
                 try:
@@ -305,6 +338,28 @@ class SwitchSession:
         updates = await self._write_queue(connection)
         self.state, self.error = SessionState.READY, ""
         self._core.reconciled(self.name, updates, started_ns, time.monotonic_ns())
+
+    async def read_hits(self, vserver_id: int, buckets: Sequence[int]) -> dict[int, Hits]:
+        """What the switch has counted of some buckets; what it has no entry for is left out.
+
+        Raises:
+            NotConnected, ReadFailed: the switch doesn't say.
+        """
+        if self._stub is None:
+            raise NotConnected(self.name)
+        request = p4r.ReadRequest(
+            device_id=self._switch.device_id,
+            entities=[self._codec.hits_query(vserver_id, bucket) for bucket in buckets],
+        )
+        found = {}
+        try:
+            async for response in self._stub.Read(request, timeout=READ_TIMEOUT_S):
+                for entity in response.entities:
+                    key, hits = self._codec.decode_hits(entity)
+                    found[key.match[1]] = hits
+        except grpc.aio.AioRpcError as error:
+            raise ReadFailed(P4ClientError(error, "Read")) from None
+        return found
 
     async def _read(self, stub: p4r_grpc.P4RuntimeAsyncStub, entities: Sequence[p4r.Entity], into: Actual) -> None:
         request = p4r.ReadRequest(device_id=self._switch.device_id, entities=entities)

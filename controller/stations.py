@@ -25,6 +25,12 @@ class StationTable:
         self._known = Entry((), ageing_ns)
         self._ports: dict[Station, int] = {}
 
+    def reconfigure(self, *, reserved: frozenset[int], ageing_ns: int) -> None:
+        """Other MACs are never learnt, or stations age otherwise; see `__init__`."""
+        self._reserved = reserved
+        self._known = Entry((), ageing_ns)
+        self._ports = {station: port for station, port in self._ports.items() if station[1] not in reserved}
+
     def __len__(self) -> int:
         return len(self._ports)
 

@@ -59,6 +59,17 @@ class StatusPoller:
             check_certificates(authority, "controller.health.management.ca")
             self._tls = ssl.create_default_context(cadata=authority.decode())
 
+    def succeeded_by(self, configuration: Configuration) -> StatusPoller:
+        """A poller for another configuration; it knows what this one was told.
+
+        Raises:
+            ConfigurationError: as `__init__`.
+        """
+        successor = StatusPoller(configuration, self._report)
+        nodes = {node.id for node in configuration.nodes}
+        successor._statuses = {node_id: status for node_id, status in self._statuses.items() if node_id in nodes}
+        return successor
+
     def maybe_status(self, node_id: int) -> NodeStatus | None:
         """The last status that a node has given."""
         return self._statuses.get(node_id)

@@ -20,14 +20,26 @@ class Views:
     """The last outcomes of every data-path probe of every switch."""
 
     def __init__(self, configuration: Configuration) -> None:
-        health = configuration.controller.health
-        self._kept = max(health.rise, health.fall)
-        self._patience_ns = ((health.fall - 1) * health.interval_ms + health.timeout_ms) * _NS_PER_MS
-        self._fall = health.fall
         self._outcomes: dict[str, dict[tuple[int, Check], deque[Outcome]]] = defaultdict(dict)
         self._last_success_ns: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
         self._failures: dict[str, int] = defaultdict(int)
+        self.reconfigure(configuration)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other nodes, vservers or rules: what is no longer probed is forgotten."""
+        health = configuration.controller.health
+        nodes = {node.id for node in configuration.nodes}
+        vservers = {vserver.name for vserver in configuration.vservers}
+        for switch, seen in self._outcomes.items():
+            self._outcomes[switch] = {
+                (node_id, check): outcomes
+                for (node_id, check), outcomes in seen.items()
+                if node_id in nodes and check.vserver in vservers
+            }
+        self._kept = max(health.rise, health.fall)
+        self._patience_ns = ((health.fall - 1) * health.interval_ms + health.timeout_ms) * _NS_PER_MS
+        self._fall = health.fall
 
     def observe(self, node_id: int, check: Check, outcome: Outcome) -> None:
         """A probe through `check.switch` has ended."""

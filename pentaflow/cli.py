@@ -130,14 +130,15 @@ def controller(
     store_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
 ) -> None:
     """Run the controller: bucket maps, health, layer 2 and the REST API."""
-    from controller.app import run_controller
+    from controller.app import Given, run_controller
     from controller.store.opening import StoreTls
 
     configuration = load_configuration(path)
+    given = Given(configuration=configuration, text=read_file(path, str(path)).decode(), base=path.parent)
     tls = StoreTls(ca=store_ca, certificate=store_cert, key=store_key) if store_ca else None
     if tls is None and (store_cert or store_key):
         raise ConfigurationError("--store-cert", "needs --store-ca, too")
-    _serve(lambda: run_controller(configuration, store_url=store, store_tls=tls, name=name))
+    _serve(lambda: run_controller(given, store_url=store, store_tls=tls, name=name))
 
 
 @app.command()

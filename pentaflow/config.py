@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,6 +47,14 @@ def parse_mac(text: str) -> int:
 def format_mac(value: int) -> str:
     """48-bit integer → `aa:bb:cc:dd:ee:ff`."""
     return value.to_bytes(6, "big").hex(":")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or `localhost`, can be reached from this host only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class HostPort(Model):
@@ -203,15 +211,30 @@ class Moves(Model):
     max_split: Integer = Field(default=256, ge=1, le=65_536)
 
 
+class Tls(Model):
+    """Server certificate chain and private key, PEM files."""
+
+    certificate: Path
+    key: Path
+
+
 class Controller(Model):
     """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`."""
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
+    tls: Tls | None = None
+    tokens: Path | None = None
     lease_s: Integer = Field(default=5, ge=2, le=60)
     health: Health = Health()
     election: Election = Election()
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
     moves: Moves = Moves()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not is_loopback(self.rest.host) and (self.tls is None or self.tokens is None):
+            raise ValueError(f"rest on {self.rest.host} needs tls and tokens: only loopback may be open to everybody")
+        return self
 
 
 class SwitchTls(Model):
@@ -262,13 +285,6 @@ class Node(Model):
     management: Endpoint
     weight: Integer = Field(default=1, ge=0, le=1000)
     state: NodeState = NodeState.ACTIVE
-
-
-class Tls(Model):
-    """Server certificate chain and private key, PEM files."""
-
-    certificate: Path
-    key: Path
 
 
 class CookieMode(StrEnum):

@@ -39,6 +39,7 @@ from support.virtual_array import (
     Behaviour,
     VirtualArray,
     eventually,
+    given,
     read_back,
     running_controller,
     running_switch,
@@ -244,7 +245,7 @@ async def test_a_taken_rest_port_is_said_and_nothing_is_started() -> None:
         with pytest.raises(
             HostError, match=r"controller\.rest 127\.0\.0\.1:\d+: cannot listen: Address already in use$"
         ):
-            await asyncio.wait_for(run_controller(configuration), 5)
+            await asyncio.wait_for(run_controller(given(configuration)), 5)
 
 
 async def test_more_buckets_than_the_table_holds_are_refused() -> None:
@@ -253,7 +254,7 @@ async def test_more_buckets_than_the_table_holds_are_refused() -> None:
         configuration.vservers[0].model_copy(update={"name": f"v{i}", "id": i, "port": i}) for i in range(1, 6)
     )
     with pytest.raises(ConfigurationError, match="327680 entries are needed in table bucket, which holds 262144"):
-        await run_controller(configuration.model_copy(update={"vservers": vservers}))
+        await run_controller(given(configuration.model_copy(update={"vservers": vservers})))
 
 
 async def delete_behind_the_controllers_back(configuration: Configuration, *keys: Key) -> None:

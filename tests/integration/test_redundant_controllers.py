@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,17 +175,7 @@ async def setting(tmp_path: Path, etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -
         yield setting
 
 
-async def push_a_version(etcd: Etcd) -> None:
-    store = open_store(etcd.url)
-    campaign = await store.campaign(name="test", address="", lease_s=60, unix_s=int(time.time()))
-    repository = Repository(store, campaign.leader.epoch)
-    await repository.push("text", who="ann", at_s=1, comment="", expected=0)
-    await store.resign(campaign.leader.epoch)
-    await store.close()
-
-
 async def test_a_killed_leader_is_replaced_and_nothing_moves(setting: Setting) -> None:
-    await push_a_version(setting.etcd)
     async with setting.controller("a") as a:
         await a.becomes("leader", "a")
         await setting.has_hash_keys()

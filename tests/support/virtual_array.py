@@ -10,12 +10,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
+from pathlib import Path
 
 import grpc
 import httpx
 from finsy.proto import p4r, p4r_grpc
 
-from controller.app import run_controller
+from controller.app import Given, run_controller
 from controller.codec import Codec
 from controller.entries import Entry, Key
 from controller.pipeline import load_pipeline
@@ -148,13 +149,22 @@ async def status_server(port: int) -> AsyncIterator[None]:
         yield
 
 
+def given(configuration: Configuration) -> Given:
+    """A configuration as from a file, with its text: JSON is YAML."""
+    document = configuration.model_dump(mode="json", exclude_defaults=True)
+    for vserver, dumped in zip(configuration.vservers, document.get("vservers", []), strict=True):
+        if vserver.hash_key:
+            dumped["hash_key"] = vserver.hash_key.get_secret_value()
+    return Given(configuration=configuration, text=json.dumps(document), base=Path())
+
+
 @asynccontextmanager
 async def running_controller(
     configuration: Configuration, *, store_url: str = MEMORY
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The controller and a client of its REST API."""
     async with (
-        background(lambda started: run_controller(configuration, store_url=store_url, started=started)),
+        background(lambda started: run_controller(given(configuration), store_url=store_url, started=started)),
         httpx.AsyncClient(base_url=f"http://{configuration.controller.rest}", trust_env=False) as client,
     ):
         yield client

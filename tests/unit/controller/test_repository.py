@@ -109,7 +109,7 @@ async def test_hash_keys_are_written_only_when_they_change(repository: Repositor
 
 
 def answer(at_s: float) -> Answer:
-    return Answer(fingerprint="f", status=200, body="{}", at_s=at_s)
+    return Answer(fingerprint="f", status=200, body="{}", headers={"etag": '"1"'}, at_s=at_s)
 
 
 async def test_answers_are_bounded_by_age_and_number(

@@ -1,0 +1,80 @@
+"""The application of a controller that leads: all routes, and errors as problem documents."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Response
+from pydantic import BaseModel
+
+from controller.api import configuration, events, intents, metrics, objects, plans, problems, state
+from controller.api.access import Authenticator
+from controller.api.problems import ProblemView
+from controller.health import Health
+from controller.leadership import Role
+from controller.running import Running
+from controller.southbound import SessionState
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ProblemView, "description": "There is no token, or it is not known."},
+    403: {"model": ProblemView, "description": "The token's role does not allow it."},
+    404: {"model": ProblemView, "description": "There is no such object."},
+    409: {"model": ProblemView, "description": "The plan is stale, or the same request is being handled."},
+    412: {"model": ProblemView, "description": "If-Match does not hold; `current` is the present entity tag."},
+    422: {"model": ProblemView, "description": "The request is wrong; `path` says where."},
+    428: {"model": ProblemView, "description": "If-Match is missing."},
+    503: {"model": ProblemView, "description": "This controller does not lead any more, or its store does not answer."},
+}
+
+
+class HealthView(BaseModel):
+    """Whether the controller has every switch as it should be."""
+
+    ready: bool
+    role: Role = Role.LEADER
+    leader: str
+    switches: dict[str, SessionState]
+    nodes: dict[str, Health]
+    alarms: int
+
+
+def create_api(running: Running, *, name: str, authenticator: Authenticator) -> FastAPI:
+    """The application.
+
+    Args:
+        running: what it shows and changes.
+        name: of this controller.
+        authenticator: finds out who asks.
+    """
+    api = FastAPI(title="Pentaflow controller", openapi_url="/openapi.json", redoc_url=None, version="1")
+    api.state.authenticator = authenticator
+    api.state.running = running
+    problems.install(api)
+
+    @api.get("/health", tags=["state"], responses={HTTPStatus.SERVICE_UNAVAILABLE.value: {"model": HealthView}})
+    async def health(response: Response) -> HealthView:
+        """For load balancers and people: needs no token. 503 while a switch is not as it should be."""
+        core = running.core
+        ready = all(session.state is SessionState.READY for session in running.sessions)
+        if not ready:
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return HealthView(
+            ready=ready,
+            leader=name,
+            switches={session.name: session.state for session in running.sessions},
+            nodes={node.name: core.health[node.id].state for node in core.configuration.nodes},
+            alarms=len(core.alarms()),
+        )
+
+    for router in (
+        intents.router,
+        state.router,
+        objects.router,
+        configuration.router,
+        plans.router,
+        events.router,
+        metrics.router,
+    ):
+        api.include_router(router, responses=_ERRORS)
+    return api

@@ -1,0 +1,82 @@
+"""Prometheus metrics of the controller: read where they are when they are asked for [O6]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from controller.api.access import Viewer
+from controller.health import Health
+from controller.running import Running
+from controller.southbound import SessionState
+
+_PREFIX = "pentaflow_controller"
+
+router = APIRouter(tags=["state"])
+
+
+class ControllerCollector(Collector):
+    """Collects from a running controller, on its event loop."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        yield from self._collect_nodes()
+        yield from self._collect_switches()
+        yield from self._collect_map()
+        core = self._running.core
+        yield _gauge("configuration_version", "The version in force.", self._running.operations.in_force.number)
+        yield _gauge("alarms", "Alarms that are active.", len(core.alarms()))
+        events = CounterMetricFamily(f"{_PREFIX}_events", "Events, by kind.", labels=("kind",))
+        for kind, count in core.events.counts.items():
+            events.add_metric((kind,), count)
+        yield events
+
+    def _collect_nodes(self) -> Iterator[Metric]:
+        core = self._running.core
+        up = GaugeMetricFamily(f"{_PREFIX}_node_up", "1: up, 0: down or unknown.", labels=("node",))
+        weight = GaugeMetricFamily(f"{_PREFIX}_node_weight", "Configured weight.", labels=("node",))
+        held = GaugeMetricFamily(f"{_PREFIX}_node_buckets", "Buckets of all vservers.", labels=("node",))
+        intent = GaugeMetricFamily(f"{_PREFIX}_node_intent", "1 for what is intended.", labels=("node", "intent"))
+        loads = core.map.node_loads()
+        for node in core.configuration.nodes:
+            up.add_metric((node.name,), core.health[node.id].state is Health.UP)
+            weight.add_metric((node.name,), node.weight)
+            held.add_metric((node.name,), loads[node.id])
+            intent.add_metric((node.name, core.availability.intents.of(node.id).state), 1)
+        yield from (up, weight, held, intent)
+
+    def _collect_switches(self) -> Iterator[Metric]:
+        core = self._running.core
+        ready = GaugeMetricFamily(f"{_PREFIX}_switch_ready", "1: as it should be.", labels=("switch",))
+        active = GaugeMetricFamily(f"{_PREFIX}_vip_active", "1 for the active scheduler.", labels=("vip", "switch"))
+        for session in self._running.sessions:
+            ready.add_metric((session.name,), session.state is SessionState.READY)
+            for vip in core.election.held_by(session.name):
+                active.add_metric((str(vip), session.name), 1)
+        yield from (ready, active)
+
+    def _collect_map(self) -> Iterator[Metric]:
+        bucket_map = self._running.core.map
+        yield _gauge("map_version", "Version of the bucket map.", bucket_map.version)
+        yield _gauge("buckets", "Buckets of all vservers.", sum(map(len, bucket_map.buckets.values())))
+        yield _gauge("buckets_split", "Buckets that are split.", len(bucket_map.splits))
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request, _: Viewer) -> Response:
+    """Metrics in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ControllerCollector(request.app.state.running))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,40 @@
+"""Which configuration may follow another one while the array runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pentaflow.config import Configuration
+from pentaflow.errors import ConfigurationError
+
+
+def check_changeover(before: Configuration, after: Configuration, serving: Mapping[int, int]) -> None:
+    """Refuse what would break connections that a slower way spares.
+
+    Args:
+        before: the configuration in force.
+        after: the one that is to be.
+        serving: node id → buckets that it serves.
+
+    Raises:
+        ConfigurationError: with the way.
+    """
+    kept = {node.id for node in after.nodes}
+    for node in before.nodes:
+        if node.id not in kept and serving.get(node.id):
+            raise ConfigurationError(
+                "nodes", f"node {node.name} still serves {serving[node.id]} buckets: drain it before it is removed"
+            )
+    vservers = {vserver.id: vserver for vserver in before.vservers}
+    for i, vserver in enumerate(after.vservers):
+        old = vservers.get(vserver.id)
+        if old is None:
+            continue
+        for name in ("buckets", "hash", "hash_key"):
+            if getattr(vserver, name) != getattr(old, name):
+                raise ConfigurationError(
+                    f"vservers[{i}].{name}",
+                    f"is fixed when a vserver is made: give {vserver.name} another id to make it anew",
+                )
+    if before.controller.slots_per_node != after.controller.slots_per_node:
+        raise ConfigurationError("controller.slots_per_node", "can't be changed while the array runs")

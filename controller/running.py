@@ -1,0 +1,54 @@
+"""A controller that leads, as its REST API sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from controller.core import Core
+from controller.operations import Operations
+from controller.repository import Repository
+from controller.southbound import SwitchSession
+from controller.status import StatusPoller
+
+
+class RunningArray(Protocol):
+    """The core and its shells; sessions and poller change with the configuration."""
+
+    core: Core
+    sessions: list[SwitchSession]
+    poller: StatusPoller
+
+    async def ask_connections(self, nodes: Collection[int]) -> None:
+        """Have some nodes, by id, say now which connections are open."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """What the API shows and changes.
+
+    Attributes:
+        in_progress: idempotency keys of requests that are being handled.
+    """
+
+    array: RunningArray
+    operations: Operations
+    repository: Repository
+    in_progress: set[str] = field(default_factory=set)
+
+    @property
+    def core(self) -> Core:
+        """What is decided."""
+        return self.array.core
+
+    @property
+    def sessions(self) -> Sequence[SwitchSession]:
+        """With the switches."""
+        return self.array.sessions
+
+    @property
+    def poller(self) -> StatusPoller:
+        """What nodes say of themselves."""
+        return self.array.poller
