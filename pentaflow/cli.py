@@ -19,6 +19,7 @@ import typer
 from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
 from pentaflow.files import load_configuration, read_credentials, read_file
 from pentaflow.logs import configure_logs
+from pentaflow.operator import commands
 from softswitch.state import Engine
 
 _NEW_OBJECTS_PER_COLLECTION = 50_000
@@ -161,6 +162,9 @@ def demo(
     from pentaflow.demo import run
 
     raise typer.Exit(run(switch=switch_kind.value, stay=stay))
+
+
+commands.register(app)
 
 
 def _parse_ports(texts: list[str]) -> dict[int, str]:

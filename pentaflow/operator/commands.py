@@ -1,0 +1,333 @@
+"""Commands of the operator (shell): each asks the controller's REST API, and prints a table or its answer as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+
+from pentaflow.errors import ConfigurationError, PentaflowError
+from pentaflow.files import read_file
+from pentaflow.operator import tables
+from pentaflow.operator.client import Client
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_POLL_S = 1.0
+_PANEL = "Operating a running array"
+
+Url = Annotated[str, typer.Option("--url", envvar="PENTAFLOW_URL", help="A controller's REST API.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", envvar="PENTAFLOW_TOKEN_FILE", help="File with the bearer token.")
+]
+Ca = Annotated[Path | None, typer.Option("--ca", envvar="PENTAFLOW_CA", help="PEM file of the API's authority.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]
+Comment = Annotated[str, typer.Option("--comment", "-m", help="Your own words, kept with the version.")]
+
+
+def _complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _complete("/nodes", ctx, incomplete)
+
+
+def _complete_vserver(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _complete("/vservers", ctx, incomplete)
+
+
+def _complete(path: str, ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of objects of the array; none if it can't be asked: a shell that completes has nobody to tell."""
+    url, token_file, ca = (ctx.params.get(name) for name in ("url", "token_file", "ca"))
+    try:
+        with Client(url or DEFAULT_URL, token_file=token_file, ca=ca) as client:
+            names = [item["name"] for item in client.get_all(path)]
+    except PentaflowError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+NodeName = Annotated[str, typer.Argument(metavar="NODE", autocompletion=_complete_node)]
+VserverName = Annotated[str, typer.Argument(metavar="VSERVER", autocompletion=_complete_vserver)]
+
+
+class RoleName(StrEnum):
+    """Roles of tokens; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+def _print(document: Any, as_json: bool, show: Callable[[Any], RenderableType]) -> None:
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        Console(soft_wrap=not sys.stdout.isatty()).print(show(document))
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ConfigurationError(option, f"{text!r} is not NODE=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def status(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+    """The array at a glance: summary, alarms, switches, nodes."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(_overview(client), as_json, _show_overview)
+
+
+def _overview(client: Client) -> dict[str, Any]:
+    return {
+        "summary": client.get("/tables/summary"),
+        "alarms": client.get("/alarms"),
+        "switches": client.get_all("/switches"),
+        "nodes": client.get("/tables/nodes"),
+        "drains": client.get("/drains"),
+    }
+
+
+def _show_overview(found: Any) -> RenderableType:
+    parts: list[RenderableType] = [
+        tables.summary(found["summary"]),
+        "",
+        tables.alarms(found["alarms"]),
+        "",
+        tables.switches(found["switches"]),
+        "",
+        tables.nodes(found["nodes"]),
+    ]
+    return Group(*parts, "", tables.drains(found["drains"])) if found["drains"] else Group(*parts)
+
+
+def nodes(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+    """The node table."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get("/tables/nodes"), as_json, tables.nodes)
+
+
+def servers(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+    """The servers, as each node sees them."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get("/tables/servers"), as_json, tables.servers)
+
+
+def vservers(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+    """The virtual servers, and their nodes' shares."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get_all("/vservers"), as_json, tables.vservers)
+
+
+def buckets(
+    vserver: VserverName,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """The bucket table of a vserver, with hits and last access from the active switch."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get_all("/tables/buckets", vserver=vserver), as_json, tables.buckets)
+
+
+def drain(
+    node: NodeName,
+    deadline: Annotated[
+        float | None, typer.Option(min=1, metavar="S", help="Force what is left after so long.")
+    ] = None,
+    maintenance: Annotated[bool, typer.Option("--maintenance", help="Take it into maintenance.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Back to what the configuration says.")] = False,
+    reason: Annotated[str, typer.Option(help="Your own words.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the node is empty.")] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Send a node no new connections, and let those that are open end."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        path = f"/nodes/{node}/intent"
+        if cancel:
+            answer = client.change("DELETE", path)
+        else:
+            state = "maintenance" if maintenance else "draining"
+            answer = client.change("PUT", path, json={"state": state, "deadline_s": deadline, "reason": reason})
+        if wait and not cancel:
+            _wait_until_empty(client, node, quiet=as_json)
+        _print(answer.document, as_json, lambda intent: f"{node}: {intent['state']}")
+
+
+def _wait_until_empty(client: Client, node: str, *, quiet: bool) -> None:
+    with Live(console=Console(stderr=True, quiet=quiet), refresh_per_second=4, transient=True) as live:
+        while True:
+            found = [drain for drain in client.get("/drains") if drain["node"] == node]
+            if not any(d["buckets_waiting"] or d["buckets_split"] for d in found):
+                return
+            live.update(tables.drains(found))
+            time.sleep(_POLL_S)
+
+
+def plan(
+    configuration: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A new configuration.")] = None,
+    weight: Annotated[list[str] | None, typer.Option(metavar="NODE=WEIGHT", help="Another weight.")] = None,
+    intent: Annotated[
+        list[str] | None, typer.Option(metavar="NODE=STATE", help="active, draining or maintenance.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """What a change would move; `pentaflow apply` makes it."""
+    weights = {}
+    for name, text in _pairs("--weight", weight or ()).items():
+        if not text.isdecimal():
+            raise ConfigurationError("--weight", f"{text!r} is not a weight")
+        weights[name] = int(text)
+    request: dict[str, Any] = {"weights": weights, "intents": _pairs("--intent", intent or ())}
+    if configuration is not None:
+        request["configuration"] = _read(configuration)
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.change("POST", "/plans", json=request).document, as_json, tables.plan)
+
+
+def apply(
+    plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="The id that `pentaflow plan` gave.")],
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Make the change of a plan, if it would still do what the plan says."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.change("POST", f"/plans/{plan_id}/apply").document, as_json, tables.plan)
+
+
+def explain(
+    vserver: VserverName,
+    client_address: Annotated[str, typer.Argument(metavar="ADDRESS:PORT", help="The client's.")],
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Which node serves a client now, why, and since when."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get("/explain", vserver=vserver, client=client_address), as_json, tables.explanation)
+
+
+def events(
+    after: Annotated[int, typer.Option(min=0, help="Only events with a higher id.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """What happened."""
+    console = Console(soft_wrap=True)
+    with Client(url, token_file=token_file, ca=ca) as client:
+        found = client.events(after) if follow else client.get_all("/events", after=after)
+        for event in found:
+            if as_json:
+                print(json.dumps(event), flush=True)
+            else:
+                console.print(tables.event(event))
+
+
+def push(
+    path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML configuration file.")],
+    comment: Comment = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the controller check it only.")] = False,
+    base: Annotated[
+        int | None, typer.Option(min=1, metavar="VERSION", help="Only if this version is in force; else any.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Put a configuration in force."""
+    text = _read(path)
+    with Client(url, token_file=token_file, ca=ca) as client:
+        answer = client.change(
+            "PUT",
+            "/configuration",
+            text=text,
+            if_match="*" if base is None else f'"{base}"',
+            comment=comment,
+            dry_run=dry_run,
+        )
+    verb = "would be accepted; in force is" if dry_run else "in force:"
+    _print(answer.document, as_json, lambda pushed: f"{path}: {verb} version {pushed['version']}")
+
+
+def rollback(
+    version: Annotated[int | None, typer.Argument(min=1, help="By default the one before.")] = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: Json = False,
+) -> None:
+    """Put an earlier configuration in force again."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        answer = client.change("POST", "/configuration/rollback", json={"version": version})
+    _print(answer.document, as_json, lambda pushed: f"in force: version {pushed['version']}")
+
+
+def versions(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+    """The configuration's versions."""
+    with Client(url, token_file=token_file, ca=ca) as client:
+        _print(client.get_all("/configuration/versions"), as_json, tables.versions)
+
+
+def top(
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+) -> None:
+    """The array, live; Ctrl-C ends it."""
+    with Client(url, token_file=token_file, ca=ca) as client, Live(screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(_show_overview(_overview(client)), refresh=True)
+            try:
+                time.sleep(interval)
+            except KeyboardInterrupt:
+                return
+
+
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    role: Annotated[RoleName, typer.Argument(help="What its holder may do.")],
+) -> None:
+    """Make a bearer token: on standard output the token, on standard error its line for the controller's token file."""
+    from controller.api.access import Role, make_token
+
+    text, entry = make_token(name, Role(role.value))
+    print(text)
+    print(f"- {{name: {entry.name}, role: {entry.role}, sha256: {entry.sha256}}}", file=sys.stderr)
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_file(path, str(path)).decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), "not UTF-8") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the operator's commands to the command line."""
+    looking = (status, top, nodes, servers, vservers, buckets, explain, events)
+    changing = (plan, apply, drain, push, rollback, versions, token)
+    for command in (*looking, *changing):
+        app.command(rich_help_panel=_PANEL)(command)

@@ -1,0 +1,231 @@
+"""Tables of the command line (pure): the API's documents as rich renderables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {
+    "up": "green",
+    "ready": "green",
+    "active": "green",
+    "down": "bold red",
+    "disconnected": "bold red",
+    "unknown": "yellow",
+    "reconciling": "yellow",
+    "backup": "yellow",
+    "draining": "yellow",
+    "maintenance": "cyan",
+}
+_MS_PER_S = 1000
+_DASH = "-"
+
+
+def _table(*columns: str, title: str = "") -> Table:
+    table = Table(title=title or None, box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for column in columns:
+        numeric = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if numeric else "left", overflow="fold")
+    return table
+
+
+def _word(value: Any) -> Text:
+    return Text(str(value), style=_STYLES.get(str(value), ""))
+
+
+def _number(value: float | None, form: str = ",") -> str:
+    return _DASH if value is None else format(value, form)
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in the two largest units that it has."""
+    if seconds is None:
+        return _DASH
+    parts: list[str] = []
+    rest = int(seconds)
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def nodes(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /tables/nodes`."""
+    table = _table(
+        "node",
+        "intent",
+        "health",
+        ">weight",
+        ">buckets",
+        ">open",
+        ">hits",
+        ">response ms",
+        ">failed",
+        "mac",
+        "management",
+    )
+    for row in rows:
+        table.add_row(
+            row["node"],
+            _word(row["state"]),
+            _word(row["health"]),
+            str(row["weight"]),
+            _number(row["buckets"]),
+            _number(row["open_connections"]),
+            _number(row["hits"]),
+            _number(row["response_ms"], ".1f"),
+            _number(row["failed"]),
+            row["mac"],
+            row["management"],
+        )
+    return table
+
+
+def vservers(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /vservers`."""
+    table = _table("vserver", "vip", ">buckets", "hash", "pool", "active switch", "nodes")
+    for row in rows:
+        shares = ", ".join(f"{node} {count:,}" for node, count in row["node_buckets"].items())
+        active = row["active_switch"] or _DASH
+        address = f"{row['vip']}:{row['port']}/{row['protocol']}"
+        table.add_row(row["name"], address, f"{row['buckets']:,}", row["hash"], row["pool"], active, shares)
+    return table
+
+
+def buckets(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /tables/buckets`."""
+    table = _table(">bucket", ">slot", "node", "split from", ">packets", ">bytes", ">last access")
+    for row in rows:
+        slot = _DASH if row["slot"] is None else str(row["slot"])
+        last = _DASH if row["last_access_s"] is None else f"{row['last_access_s']:.1f} s"
+        table.add_row(
+            str(row["bucket"]),
+            slot,
+            row["node"] or _DASH,
+            row["old_node"] or "",
+            f"{row['packets']:,}",
+            f"{row['octets']:,}",
+            last,
+        )
+    return table
+
+
+def servers(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /tables/servers`."""
+    table = _table("node", "vserver", "server", "address", ">open", ">hits", ">failures", ">response ms")
+    for row in rows:
+        table.add_row(
+            row["node"],
+            row["vserver"],
+            row["server"],
+            row["address"],
+            _number(row["open_connections"]),
+            _number(row["hits"]),
+            _number(row["failures"]),
+            _number(row["response_ms"], ".1f"),
+        )
+    return table
+
+
+def switches(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /switches`."""
+    table = _table("switch", "p4runtime", "state", "active for", ">stations", "error")
+    for row in rows:
+        active = ", ".join(row["active_for"]) or _DASH
+        table.add_row(row["name"], row["grpc"], _word(row["state"]), active, str(row["stations"]), row["error"])
+    return table
+
+
+def alarms(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """`GET /alarms`."""
+    if not rows:
+        return Text("no alarms", style="green")
+    table = _table("alarm", "subject", "for", "reason")
+    for row in rows:
+        table.add_row(Text(row["kind"], style="bold red"), row["subject"], duration(row["since_s"]), row["reason"])
+    return table
+
+
+def summary(row: Mapping[str, Any]) -> Text:
+    """`GET /tables/summary`."""
+    split = f" ({row['buckets_split']:,} split)" if row["buckets_split"] else ""
+    return Text(
+        f"{row['nodes_up']}/{row['nodes']} nodes up · {row['switches_ready']}/{row['switches']} switches ready · "
+        f"{row['vservers']} vservers, {row['buckets']:,} buckets{split} · "
+        f"{row['open_connections']:,} open connections · "
+        f"{row['hits']:,} hits, {row['failed']:,} failed · {row['alarms']} alarms"
+    )
+
+
+def drains(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """`GET /drains`, with a bar for each."""
+    if not rows:
+        return Text("no drains")
+    table = _table("node", "", ">moved", ">split", ">waiting", ">open", "end")
+    for row in rows:
+        total = row["buckets_waiting"] + row["buckets_split"] + row["buckets_moved"]
+        bar = ProgressBar(total=max(total, 1), completed=row["buckets_moved"] if total else 1, width=30)
+        end = f"in {duration(row['estimate_s'])}" if row["estimate_s"] is not None else _DASH
+        if row["deadline_ms"] is not None:
+            end += f", forced {moment(row['deadline_ms'])}"
+        table.add_row(
+            row["node"],
+            bar,
+            f"{row['buckets_moved']:,}",
+            f"{row['buckets_split']:,}",
+            f"{row['buckets_waiting']:,}",
+            _number(row["connections"]),
+            end,
+        )
+    return table
+
+
+def plan(row: Mapping[str, Any]) -> RenderableType:
+    """A plan."""
+    risk = "unknown" if row["connections_at_risk"] is None else f"{row['connections_at_risk']:,}"
+    head = Text(
+        f"plan {row['id']}: {row['buckets']:,} buckets move in {row['waves']} waves; open connections in them: {risk}\n"
+        f"made for configuration {row['configuration_version']}, map {row['map_version']}"
+    )
+    flows = _table("vserver", "from", "to", ">buckets")
+    for flow in row["flows"]:
+        flows.add_row(flow["vserver"], flow["from_node"] or _DASH, flow["to_node"], f"{flow['buckets']:,}")
+    shares = _table("node", ">before", ">after")
+    for node, before in row["nodes_before"].items():
+        shares.add_row(node, f"{before:,}", f"{row['nodes_after'][node]:,}")
+    return Group(head, "", flows, "", shares)
+
+
+def explanation(row: Mapping[str, Any]) -> RenderableType:
+    """`GET /explain`."""
+    node = row["node"] or "no node"
+    since = "" if row["since_s"] is None else f" for {duration(row['since_s'])}"
+    head = Text(f"{row['client']} of {row['vserver']} is served by {node}{since}", style="bold")
+    return Group(head, *(Text(f"  {reason}") for reason in row["reasons"]))
+
+
+def event(row: Mapping[str, Any]) -> Text:
+    """An event in one line."""
+    details = " ".join(f"{key}={value}" for key, value in row["details"].items() if value != "")
+    return Text.assemble((f"{row['id']:>6} {moment(row['at_ms'])} ", "dim"), (row["kind"], "bold"), f" {details}")
+
+
+def versions(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """`GET /configuration/versions`."""
+    table = _table(">version", "", "made", "by", "comment")
+    for row in rows:
+        mark = Text("in force", style="green") if row["in_force"] else Text("")
+        table.add_row(str(row["version"]), mark, moment(row["at_s"] * _MS_PER_S), row["who"], row["comment"])
+    return table
+
+
+def moment(at_ms: float) -> str:
+    """A time of day, with the date, in UTC."""
+    return datetime.fromtimestamp(at_ms / _MS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
