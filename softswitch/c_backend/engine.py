@@ -53,7 +53,9 @@ class NativeEngine:
         self.state = ffi.new("struct pf_state *")
         self.state.seed = secrets.randbits(64)
         count = len(compiled.tables)
-        self._tables = ffi.gc(ffi.new("struct pf_table[]", max(count, 1)), lambda tables: lib.pf_free(tables, count))
+        # Looked up now: cffi holds a lock while it does, and the collector may free these tables at such a moment.
+        free = lib.pf_free
+        self._tables = ffi.gc(ffi.new("struct pf_table[]", max(count, 1)), lambda tables: free(tables, count))
         self.state.tables = self._tables
         self._digests = ffi.new("uint64_t[]", DIGEST_WORDS)
         self.state.digests, self.state.digests_capacity = self._digests, DIGEST_WORDS

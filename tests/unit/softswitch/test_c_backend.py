@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,22 @@ class TestBounds:
         assert pipeline.process(1, frame, 0) == [Output(replica.port, frame) for replica in replicas]
         del pipeline.multicast_groups[9]
         assert pipeline.process(1, frame, 0) == []
+
+
+@needs_compiler
+def test_tables_can_be_freed_while_cffi_looks_something_up(cache: Path) -> None:
+    """The collector runs at any moment; freeing that needs cffi's lock then would wait for itself for ever."""
+    pipeline = load("state", Engine.NATIVE)
+    assert pipeline.native is not None
+    freed = threading.Event()
+    lock = pipeline.native.ffi._lock
+
+    def free() -> None:
+        nonlocal pipeline
+        with lock:
+            del pipeline
+            gc.collect()
+        freed.set()
+
+    threading.Thread(target=free, daemon=True).start()
+    assert freed.wait(30)
