@@ -224,6 +224,7 @@ class Controller(Model):
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
     tls: Tls | None = None
     tokens: Path | None = None
+    rest_is_open: bool = False
     lease_s: Integer = Field(default=5, ge=2, le=60)
     health: Health = Health()
     election: Election = Election()
@@ -232,8 +233,12 @@ class Controller(Model):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if not is_loopback(self.rest.host) and (self.tls is None or self.tokens is None):
-            raise ValueError(f"rest on {self.rest.host} needs tls and tokens: only loopback may be open to everybody")
+        is_guarded = self.tls is not None and self.tokens is not None
+        if not (is_guarded or self.rest_is_open or is_loopback(self.rest.host)):
+            raise ValueError(
+                f"rest on {self.rest.host} needs tls and tokens; only loopback may be open to everybody,"
+                " or, in a network of its own, any address with rest_is_open: true"
+            )
         return self
 
 

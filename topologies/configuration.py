@@ -30,7 +30,10 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
         hash_key: 16 hexadecimal digits, the key of the bucket hash.
     """
     document = {
-        "controller": {"rest": f"{topology.controller.management.ip}:{REST_PORT}"},
+        "controller": {
+            "rest": f"{topology.controller.management.ip}:{REST_PORT}",
+            "rest_is_open": True,  # in namespaces of its own
+        },
         "switches": [
             {
                 "name": s.name,

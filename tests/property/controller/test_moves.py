@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from controller.buckets import UNASSIGNED, Reason
 from controller.moves import MoveLimits, Moves, VserverTraits
-from controller.planner import make_plan, plan_failover
+from controller.planner import make_plan, plan_failover, plan_tidy
 from support.moving import SLOTS_PER_NODE, VSERVER_ID, Answers, S, spread_map, view
 
 NODES = (1, 2, 3)
@@ -94,6 +94,11 @@ class Array(RuleBasedStateMachine):
         self.lost.discard(node)
 
     @rule()
+    def tidy(self) -> None:
+        """As the controller does in the background: slots that failed over go home."""
+        self.map.apply(plan_tidy(self.map, SLOTS_PER_NODE, BUCKETS))
+
+    @rule()
     def restart_controller(self) -> None:
         self.moves, self.answers = self._make_moves(), Answers()
 
@@ -136,6 +141,7 @@ class Array(RuleBasedStateMachine):
             self.step()
             if self.moves.is_done:
                 break
+            self.tidy()
             self.write()
             self.now_ns += S
             for node in NODES:
