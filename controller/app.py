@@ -207,7 +207,7 @@ class Array:
         while True:
             await asyncio.sleep(ADVANCE_S)
             now_ns = time.monotonic_ns()
-            for node_id in self.core.nodes if self.core.balancing.is_moving else ():
+            for node_id in self.core.nodes if self.core.balancing.is_moving or self.core.assigns_on_demand else ():
                 if status := self.poller.maybe_status(node_id):
                     self.core.balancing.loads.take(node_id, status.document, status.at_ns)
             self.dispatch(self.core.advance(now_ns))

@@ -10,9 +10,9 @@ from controller.actual import Actual, Rows, rows
 from controller.adoption import adopt
 from controller.buckets import UNASSIGNED, BucketMap, Move, Reason, SlotMove
 from controller.entries import SPLIT_SLOT, Entry, Key, Kind
-from controller.planner import plan_failover, plan_tidy
+from controller.planner import plan_assignment, plan_failover, plan_tidy
 from controller.transit import window_ticks
-from pentaflow.config import Configuration, parse_mac
+from pentaflow.config import AssignmentMode, Configuration, parse_mac
 
 _NS_PER_S = 1_000_000_000
 
@@ -31,6 +31,7 @@ class Assignment:
         self._sizes = {vserver.id: vserver.buckets for vserver in configuration.vservers}
         self._idle_ns = {vserver.id: int(vserver.idle_timeout_s * _NS_PER_S) for vserver in configuration.vservers}
         self._slots_per_node = configuration.controller.slots_per_node
+        self._on_demand = {v.id for v in configuration.vservers if v.assignment is AssignmentMode.ON_DEMAND}
 
     def reconfigure(self, configuration: Configuration, weights: Mapping[int, int]) -> None:
         """Other vservers, nodes or timeouts from now on: the map stays as far as they do; what is new is filled.
@@ -50,6 +51,7 @@ class Assignment:
                 weights=weights,
                 configured=self._nodes.keys(),
                 slots_per_node=self._slots_per_node,
+                on_demand=self._on_demand,
             )
             self.map.version = version + 1
 
@@ -97,8 +99,8 @@ class Assignment:
         return (Key(Kind.SLOT, (slot,)) for slot in self.map.slots)
 
     def carries(self, slot: int) -> bool:
-        """Whether any bucket is in a slot."""
-        return self.map.load(slot) > 0
+        """Whether any bucket is in a slot, or may be at any moment."""
+        return bool(self._on_demand) or self.map.load(slot) > 0
 
     def adopt(self, actual: Actual, weights: Mapping[int, int]) -> None:
         """Take over the map that a switch holds, completed where it has gaps [B7].
@@ -118,7 +120,36 @@ class Assignment:
             weights=weights,
             configured=self._nodes.keys(),
             slots_per_node=self._slots_per_node,
+            on_demand=self._on_demand,
         )
+
+    def assign(
+        self,
+        vserver_id: int,
+        bucket: int,
+        weights: Mapping[int, int],
+        *,
+        hits: Mapping[int, int],
+        open_connections: Mapping[int, int],
+    ) -> tuple[Move, ...]:
+        """Give a bucket its first slot [B2]; arguments as for `planner.plan_assignment`.
+
+        Returns:
+            nothing if it has a slot, no such bucket is known, or nobody may serve it.
+        """
+        if bucket >= len(self.map.buckets.get(vserver_id, ())):
+            return ()
+        moves = plan_assignment(
+            self.map,
+            vserver_id,
+            bucket,
+            weights,
+            self._slots_per_node,
+            hits=hits,
+            open_connections=open_connections,
+        )
+        self.map.apply(moves)
+        return moves
 
     def fail_over(self, down: Collection[int], survivors: Mapping[int, int]) -> tuple[SlotMove, ...]:
         """Re-point the slots of nodes that are down, or no longer configured [B3]."""

@@ -20,6 +20,7 @@ class Changes:
         urgent_for: name of the node whose failure this mends; such changes overtake all others.
         cause_event_id: id of the event that says so.
         vip: the VIP that is given up or taken with these entries; such changes overtake others, too.
+        is_assignment: buckets get their first slot because packets wait for it; such changes overtake others, too.
     """
 
     keys: tuple[Key, ...]
@@ -27,6 +28,12 @@ class Changes:
     urgent_for: str = ""
     cause_event_id: int = 0
     vip: IPv4Address | None = None
+    is_assignment: bool = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether these changes overtake what is written in the background."""
+        return bool(self.urgent_for) or self.vip is not None or self.is_assignment
 
 
 def keys_of(moves: Iterable[Move]) -> tuple[Key, ...]:

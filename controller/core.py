@@ -38,7 +38,7 @@ from controller.planner import make_plan
 from controller.stations import StationTable
 from controller.views import Views
 from controller.withdrawal import announced_vips
-from pentaflow.config import Configuration, NodeState, Vserver
+from pentaflow.config import AssignmentMode, Configuration, NodeState, Vserver
 from pentaflow.errors import ConfigurationError
 
 _NS_PER_S = 1_000_000_000
@@ -251,6 +251,8 @@ class Core:
         """Urgent changes were written and acknowledged: what they lead to."""
         if changes.vip is not None:
             return self._carried_out(self.election.written(switch, changes.vip, now_ns))
+        if changes.is_assignment:
+            return ()
         self.events.add(
             EventKind.SLOTS_MOVED,
             now_ns,
@@ -417,6 +419,30 @@ class Core:
         for switch, reason in self._lost.items():
             reasons[AlarmKey(AlarmKind.SWITCH_LOST, switch)] = reason
         self._alarms.set(reasons, now_ns)
+
+    # Buckets on demand.
+
+    @property
+    def assigns_on_demand(self) -> bool:
+        """Whether any vserver's buckets are assigned on demand."""
+        return any(v.assignment is AssignmentMode.ON_DEMAND for v in self.configuration.vservers)
+
+    def assign(self, vserver_id: int, bucket: int, now_ns: int) -> Changes | None:
+        """A packet came for a bucket without a slot [B2]; None: it has one now, or there is nobody to serve it.
+
+        The node with fewest of the vserver's buckets per weight gets it, then who had fewest connections, then who has
+        fewest open. No event tells of single buckets; `history` keeps when and why.
+        """
+        vserver = self._vservers.get(vserver_id)
+        if vserver is None:
+            return None
+        weights = self.availability.serving_weights()
+        if not any(weights.values()):
+            weights = self.availability.survivors()
+        hits, open_connections = self.balancing.loads.of_nodes(vserver.name)
+        moves = self.assignment.assign(vserver_id, bucket, weights, hits=hits, open_connections=open_connections)
+        self.history.record(moves, now_ns)
+        return Changes(keys=keys_of(moves), is_assignment=True) if moves else None
 
     # Background.
 

@@ -7,18 +7,27 @@ from ipaddress import IPv4Address
 
 from controller.addresses import probe_mac, vip_mac
 from controller.entries import CPU_PORT, DEFAULT_FLOOD_GROUP, UNTAGGED, Entry, Key, Kind
-from pentaflow.config import Configuration, Switch, Vserver
+from pentaflow.config import AssignmentMode, Configuration, Switch, Vserver
 
 _IP_PROTOCOLS = {"tcp": 6}
 # Learning is not urgent, but a flood of digests would be: lists of up to 100 stations, held back for up to 10 ms.
 _DIGEST = Entry((10_000_000, 100, 1_000_000_000))
-# Every bucket is assigned before the vserver is written, so the switch need not ask for any.
+# Switches count packet-ins in time slots of 2^14 µs (docs/pipeline.md).
+_PACKET_IN_SLOT_S = 0.016384
+# Every bucket is assigned before an eager vserver is written, so the switch need not ask for any.
 NO_PACKET_INS = 0
 
 
 def vserver_key(vserver: Vserver) -> Key:
     """The key of a vserver's entry in the table `vserver`."""
     return Key(Kind.VSERVER, (int(vserver.vip), _IP_PROTOCOLS[vserver.protocol], vserver.port))
+
+
+def packet_in_limit(vserver: Vserver) -> int:
+    """How many packets a switch may send to the controller in a time slot because their bucket has no slot."""
+    if vserver.assignment is AssignmentMode.EAGER:
+        return NO_PACKET_INS
+    return int(vserver.packet_in_limit_per_s * _PACKET_IN_SLOT_S)
 
 
 def vip_keys(vip: IPv4Address) -> tuple[Key, ...]:
@@ -56,6 +65,6 @@ def fixed_entries(
             entries[arp] = Entry((vip_mac(vserver.vip),))
             entries[admit] = Entry()
         entries[vserver_key(vserver)] = Entry(
-            (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], NO_PACKET_INS)
+            (vserver.id, vserver.buckets - 1, vserver.hash, hash_keys[vserver.id], packet_in_limit(vserver))
         )
     return entries

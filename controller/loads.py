@@ -46,6 +46,14 @@ class Loads:
             rate = max(new / seconds, (before.new_per_s or 0.0) * _DECAY_PER_S**seconds)
         self._seen[node_id, name] = _Seen(total, open_connections, rate, at_ns)
 
+    def of_nodes(self, name: str) -> tuple[dict[int, int], dict[int, int]]:
+        """Of one vserver: node id → connections so far, and node id → connections that are open."""
+        seen = {node_id: found for (node_id, vserver), found in self._seen.items() if vserver == name}
+        return (
+            {node_id: found.total for node_id, found in seen.items()},
+            {node_id: found.open_connections for node_id, found in seen.items()},
+        )
+
     def of(self, names: Mapping[int, str], node_ids: Iterable[int]) -> dict[int, Load]:
         """The loads of vservers over some nodes; those that none of them has told of twice are left out.
 

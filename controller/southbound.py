@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
@@ -29,6 +30,7 @@ from controller.codec import Codec, Hits
 from controller.core import Core
 from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
+from controller.on_demand import REASON_UNASSIGNED, Fate, HeldPackets
 from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
 from controller.prober import MAX_PROBES_PER_S, PacketOut, Prober
@@ -46,6 +48,7 @@ MAX_READ_BYTES = 256 << 20
 QUEUE_SIZE = 4096
 _LOGGED_ERRORS = 5
 _PACKET_OUT_RESERVED = {"submit_to_ingress": 0, "unused_pad": 0}
+_PACKET_OUT_SUBMITTED = {"egress_port": 0, "submit_to_ingress": 1, "unused_pad": 0}
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +121,8 @@ class SwitchSession:
         self._urgent: deque[tuple[Changes, int]] = deque()
         self._batches: deque[Iterator[list[Key]]] = deque()
         self._wake = asyncio.Event()
+        self.held = HeldPackets()
+        self._has_ready = asyncio.Event()
         self._accepts = False
         self._election_id = 0
         self._superseded = False
@@ -136,7 +141,10 @@ class SwitchSession:
         """Write what these changes need. While the switch is not read back there is nothing to compare with."""
         if not self._accepts:
             return
-        if changes.urgent_for or changes.vip:
+        if changes.is_assignment and self._urgent and self._urgent[-1][0].is_assignment:
+            waiting, decided_ns = self._urgent.pop()
+            self._urgent.append((replace(waiting, keys=waiting.keys + changes.keys), decided_ns))
+        elif changes.is_urgent:
             self._urgent.append((changes, time.monotonic_ns()))
         else:
             self._batches.append(self._core.batches_of(self.name, changes.keys, self._actual))
@@ -149,6 +157,7 @@ class SwitchSession:
         """
         self._switch = switch
         self._actual.resize(self._core.assignment.sizes)
+        self.held.give_up()
         if self._probes is not None:
             self._probes.replace(self._make_prober())
         if self._accepts:
@@ -232,6 +241,7 @@ class SwitchSession:
         was_connected = self.state is not SessionState.DISCONNECTED
         self.state, self._accepts, self._announce = SessionState.DISCONNECTED, False, None
         self._probes = self._stub = None
+        self.held.give_up()
         if was_connected:
             reason = self.error or reason or "the connection was lost"
             self._dispatch(self._core.lost(self.name, reason, time.monotonic_ns()))
@@ -255,6 +265,7 @@ class SwitchSession:
         connection.create_task(self._read_digests(connection))
         connection.create_task(self._read_idle_notices(connection))
         connection.create_task(self._keep_written(connection, probes))
+        connection.create_task(self._send_on(connection))
 
     async def announce(self, frames: Sequence[bytes]) -> None:
         """Send frames out of every port, if the switch is there."""
@@ -265,7 +276,23 @@ class SwitchSession:
 
     async def _read_packets(self, connection: Connection, probes: Probes) -> None:
         async for packet in connection.read_packets(queue_size=QUEUE_SIZE):
-            probes.receive(packet.payload)
+            if packet["reason"] == REASON_UNASSIGNED:
+                self._find_node(packet["vserver_id"], packet["bucket"], packet.payload)
+            else:
+                probes.receive(packet.payload)
+
+    def _find_node(self, vserver_id: int, bucket: int, frame: bytes) -> None:
+        """A packet came because its bucket has no slot; by now it may have one."""
+        key = Key(Kind.BUCKET, (vserver_id, bucket))
+        self._dispatch(self._core.assign(vserver_id, bucket, time.monotonic_ns()))
+        is_known = vserver_id in self._core.assignment.sizes
+        if not is_known or self._core.assignment.maybe_entry(self.name, key) is None:
+            self.held.drop(Fate.NO_NODE)
+        elif self._accepts and key in self._actual:
+            self.held.send_on(frame)
+            self._has_ready.set()
+        else:
+            self.held.hold(key, frame)
 
     async def _read_digests(self, connection: Connection) -> None:
         async for digest in connection.read_digests(LEARN_DIGEST, queue_size=QUEUE_SIZE):
@@ -294,6 +321,15 @@ class SwitchSession:
                     [P4PacketOut(packet.frame, egress_port=packet.port, **_PACKET_OUT_RESERVED) for packet in packets]
                 )
 
+    async def _send_on(self, connection: Connection) -> None:
+        """Give packets back to the switch whose bucket has a slot now: they go the way of all that follow them."""
+        while True:
+            await self._has_ready.wait()
+            self._has_ready.clear()
+            if frames := self.held.take_ready():
+                async with self._sending:
+                    await connection.write([P4PacketOut(frame, **_PACKET_OUT_SUBMITTED) for frame in frames])
+
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
         async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
             stub = self._stub = p4r_grpc.P4RuntimeStub(channel)
@@ -307,6 +343,7 @@ class SwitchSession:
                     await self._write_forever(connection)
                 except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
                     self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)
+                    self.held.give_up()
                     log.error("switch is read back again", switch=self.name, reason=self.error)
                     await asyncio.sleep(RETRY_S)
 
@@ -336,6 +373,7 @@ class SwitchSession:
         self._batches = deque([self._core.reconcile(self.name, actual, time.monotonic_ns())])
         self._accepts = True
         updates = await self._write_queue(connection)
+        self._note_written([key for key in self.held.waiting if key in self._actual])
         self.state, self.error = SessionState.READY, ""
         self._core.reconciled(self.name, updates, started_ns, time.monotonic_ns())
 
@@ -407,7 +445,13 @@ class SwitchSession:
                 del self._actual[update.key]
             else:
                 self._actual[update.key] = update.entry
+        self._note_written([update.key for update in updates])
         return len(updates)
+
+    def _note_written(self, keys: Sequence[Key]) -> None:
+        self.held.written(keys)
+        if self.held.has_ready:
+            self._has_ready.set()
 
     def _log_failure(self, error: P4ClientError, updates: Sequence[Update]) -> None:
         log.error(

@@ -124,6 +124,8 @@ Port = Annotated[int, Field(ge=1, le=509)]  # of a switch; 510 is the CPU port, 
 Buckets = Annotated[Integer, Field(ge=256, le=65_536), AfterValidator(_power_of_two)]
 HashKind = Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)]
 HashKey = Annotated[SecretStr, AfterValidator(_hash_key)]
+# Switches count in time slots of 16.384 ms: at least one packet in each.
+PacketInLimit = Annotated[Integer, Field(ge=62, le=100_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
@@ -332,10 +334,18 @@ class Timeouts(Model):
     response_s: Seconds = 60
 
 
+class AssignmentMode(StrEnum):
+    """When a bucket gets its node [B2]: at once, or with the first packet that comes for it."""
+
+    EAGER = "eager"
+    ON_DEMAND = "on_demand"
+
+
 class Vserver(Model):
     """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends.
 
-    `schedulers` are the switches that may be active for its VIP; None: all.
+    `schedulers` are the switches that may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how many
+    packets a second ask for a node; it counts with `assignment: on_demand`.
     """
 
     name: Name
@@ -347,6 +357,8 @@ class Vserver(Model):
     hash: HashKind = HashKeyKind.SRC_PORT
     hash_key: HashKey | None = None
     idle_timeout_s: Seconds = 90
+    assignment: AssignmentMode = AssignmentMode.EAGER
+    packet_in_limit_per_s: PacketInLimit = 1000
     tls: Tls
     pool: Name
     persistence: Persistence = Persistence()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,7 +12,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from controller.api.access import Viewer
+from controller.buckets import UNASSIGNED
 from controller.health import Health
+from controller.on_demand import Fate
 from controller.running import Running
 from controller.southbound import SessionState
 
@@ -57,16 +60,25 @@ class ControllerCollector(Collector):
         core = self._running.core
         ready = GaugeMetricFamily(f"{_PREFIX}_switch_ready", "1: as it should be.", labels=("switch",))
         active = GaugeMetricFamily(f"{_PREFIX}_vip_active", "1 for the active scheduler.", labels=("vip", "switch"))
+        asked = CounterMetricFamily(
+            f"{_PREFIX}_on_demand_packets",
+            "Packets that came because their bucket had no slot.",
+            labels=("switch", "outcome"),
+        )
         for session in self._running.sessions:
+            for fate in Fate:
+                asked.add_metric((session.name, fate), session.held.counts[fate])
             ready.add_metric((session.name,), session.state is SessionState.READY)
             for vip in core.election.held_by(session.name):
                 active.add_metric((str(vip), session.name), 1)
-        yield from (ready, active)
+        yield from (ready, active, asked)
 
     def _collect_map(self) -> Iterator[Metric]:
         bucket_map = self._running.core.map
         yield _gauge("map_version", "Version of the bucket map.", bucket_map.version)
         yield _gauge("buckets", "Buckets of all vservers.", sum(map(len, bucket_map.buckets.values())))
+        unassigned = sum(int(np.count_nonzero(found == UNASSIGNED)) for found in bucket_map.buckets.values())
+        yield _gauge("buckets_unassigned", "Buckets without a slot.", unassigned)
         yield _gauge("buckets_split", "Buckets that are split.", len(bucket_map.splits))
 
 
