@@ -72,6 +72,9 @@ class Cable:
                     frame = frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
         return frame
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def close(self) -> None:
         self._socket.close()
 
