@@ -336,4 +336,7 @@ class Operations:
 
 
 def _dump(document: Any) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    try:
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    except RecursionError:
+        raise ConfigurationError(_PLACE, "nested too deeply") from None

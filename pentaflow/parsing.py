@@ -83,26 +83,33 @@ def parse(text: str, place: str, *, base: Path = Path()) -> Configuration:
 
 
 def _rebase(configuration: Configuration, base: Path) -> Configuration:
+    def tls(files: Tls) -> Tls:
+        return Tls(certificate=base / files.certificate, key=base / files.key)
+
     def vserver(v: Vserver) -> Vserver:
-        tls = Tls(certificate=base / v.tls.certificate, key=base / v.tls.key)
         cookie = v.persistence.cookie
         if cookie and cookie.secret_file:
             cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
-        return v.model_copy(update={"tls": tls, "persistence": Persistence(cookie=cookie)})
+        return v.model_copy(update={"tls": tls(v.tls), "persistence": Persistence(cookie=cookie)})
 
     def switch(s: Switch) -> Switch:
         if s.tls is None:
             return s
         paths = s.tls.model_dump(exclude_none=True)
-        tls = s.tls.model_copy(update={name: base / path for name, path in paths.items()})
-        return s.model_copy(update={"tls": tls})
+        moved = s.tls.model_copy(update={name: base / path for name, path in paths.items()})
+        return s.model_copy(update={"tls": moved})
 
     def controller(c: Controller) -> Controller:
         management = c.health.management
-        if management.ca is None:
-            return c
-        management = management.model_copy(update={"ca": base / management.ca})
-        return c.model_copy(update={"health": c.health.model_copy(update={"management": management})})
+        if management.ca is not None:
+            management = management.model_copy(update={"ca": base / management.ca})
+        return c.model_copy(
+            update={
+                "health": c.health.model_copy(update={"management": management}),
+                "tls": c.tls and tls(c.tls),
+                "tokens": c.tokens and base / c.tokens,
+            }
+        )
 
     return configuration.model_copy(
         update={

@@ -79,12 +79,12 @@ def load_tokens(path: Path) -> tuple[Token, ...]:
         tokens = _TOKENS.validate_python(yaml.safe_load(path.read_text("utf-8")) or ())
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(str(path), f"can't be read: {error}") from None
-    except yaml.YAMLError:
-        raise ConfigurationError(str(path), "not YAML") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigurationError(str(path), f"{where}: {first['msg']}" if where else first["msg"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigurationError(str(path), "not YAML") from None
     names = [token.name for token in tokens]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigurationError(str(path), f"{twice!r} has two tokens")

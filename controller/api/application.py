@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from controller.api import configuration, events, intents, metrics, objects, plans, problems, state
 from controller.api.access import Authenticator
-from controller.api.problems import ProblemView
+from controller.api.description import ERRORS, describe
+from controller.api.limits import BodyLimit
 from controller.health import Health
 from controller.leadership import Role
 from controller.running import Running
 from controller.southbound import SessionState
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"model": ProblemView, "description": "There is no token, or it is not known."},
-    403: {"model": ProblemView, "description": "The token's role does not allow it."},
-    404: {"model": ProblemView, "description": "There is no such object."},
-    409: {"model": ProblemView, "description": "The plan is stale, or the same request is being handled."},
-    412: {"model": ProblemView, "description": "If-Match does not hold; `current` is the present entity tag."},
-    422: {"model": ProblemView, "description": "The request is wrong; `path` says where."},
-    428: {"model": ProblemView, "description": "If-Match is missing."},
-    503: {"model": ProblemView, "description": "This controller does not lead any more, or its store does not answer."},
-}
 
 
 class HealthView(BaseModel):
@@ -51,6 +40,7 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
     api.state.authenticator = authenticator
     api.state.running = running
     problems.install(api)
+    api.add_middleware(BodyLimit)
 
     @api.get("/health", tags=["state"], responses={HTTPStatus.SERVICE_UNAVAILABLE.value: {"model": HealthView}})
     async def health(response: Response) -> HealthView:
@@ -76,5 +66,6 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
         events.router,
         metrics.router,
     ):
-        api.include_router(router, responses=_ERRORS)
+        api.include_router(router, responses=ERRORS)
+    describe(api)
     return api

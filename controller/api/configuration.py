@@ -5,19 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from controller.api.access import Admin, Viewer
 from controller.api.conditions import IfMatch, check, set_etag
+from controller.api.description import YAML, yaml_content
 from controller.api.paging import LIMIT, Limit, page
 from controller.api.problems import Problem
 from controller.api.recording import RecordedRoute
 from controller.operations import InForce, Operations
 from controller.repository import Repository
 
-YAML = "application/yaml"
 MAX_OCTETS = 1 << 20
 
 router = APIRouter(prefix="/configuration", route_class=RecordedRoute, tags=["configuration"])
@@ -63,7 +62,7 @@ def pushed_view(in_force: InForce) -> PushedView:
     )
 
 
-@router.get("", response_class=PlainTextResponse, responses={200: {"content": {YAML: {"schema": {"type": "string"}}}}})
+@router.get("", response_class=Response, responses={200: {"content": yaml_content()}})
 async def get_configuration(request: Request, _: Admin) -> Response:
     """The text of the version in force. It may hold secrets."""
     operations: Operations = request.app.state.running.operations
@@ -72,10 +71,7 @@ async def get_configuration(request: Request, _: Admin) -> Response:
     return response
 
 
-@router.put(
-    "",
-    openapi_extra={"requestBody": {"required": True, "content": {YAML: {"schema": {"type": "string"}}}}},
-)
+@router.put("", openapi_extra={"requestBody": {"required": True, "content": yaml_content()}})
 async def push_configuration(
     request: Request,
     response: Response,
@@ -122,8 +118,12 @@ async def list_versions(
     return page(request, response, found, lambda version: version.version, limit)
 
 
-@router.get("/versions/{version}", response_class=PlainTextResponse)
-async def get_version(request: Request, _: Admin, version: int) -> Response:
+@router.get(
+    "/versions/{version}",
+    response_class=Response,
+    responses={200: {"content": yaml_content()}},
+)
+async def get_version(request: Request, _: Admin, version: Annotated[int, Path(ge=1)]) -> Response:
     """The text of a version. It may hold secrets."""
     repository: Repository = request.app.state.running.repository
     text = await repository.text(version)
@@ -140,7 +140,7 @@ async def roll_back(
     body: Annotated[RollbackRequest, Body()],
     if_match: IfMatch = None,
 ) -> PushedView:
-    """Put an earlier version in force again, as a new one."""
+    """Put an earlier version in force again. It keeps its number."""
     operations: Operations = request.app.state.running.operations
     try:
         in_force = await operations.roll_back(

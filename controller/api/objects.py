@@ -17,6 +17,7 @@ from controller.api import views
 from controller.api.access import Admin, Viewer
 from controller.api.conditions import IfMatch, check, set_etag
 from controller.api.configuration import PushedView, pushed_view
+from controller.api.description import body_schema
 from controller.api.paging import LIMIT, Limit, page
 from controller.api.problems import Problem, not_found
 from controller.api.recording import RecordedRoute
@@ -95,9 +96,6 @@ def _add_routes(group: str) -> None:
     path = f"/{group}/{{name}}"
     many: Any = list[viewed]  # type: ignore[valid-type]  # a type, chosen at run time
     answers = {list_all: many, get_one: viewed, put_one: PushedView, delete_one: PushedView}
-    schema = {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": configured.model_json_schema()}}}
-    }
     for method, at, endpoint, text in (
         ("GET", f"/{group}", list_all, f"All {group}, by name."),
         ("GET", path, get_one, f"One {what}."),
@@ -112,7 +110,7 @@ def _add_routes(group: str) -> None:
             description=text,
             name=f"{endpoint.__name__}_{group}",
             response_model=answers[endpoint],
-            openapi_extra=schema if method == "PUT" else None,
+            openapi_extra=body_schema(configured) if method == "PUT" else None,
         )
 
 

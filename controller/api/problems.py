@@ -16,6 +16,7 @@ from controller.store.base import Conflict, Fenced, StoreUnavailable
 from pentaflow.config import nearest
 from pentaflow.errors import ConfigurationError
 
+MEDIA_TYPE = "application/problem+json"
 _SOON = {"Retry-After": "1"}
 
 
@@ -52,22 +53,26 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
-        self.path = path
+        self.detail = _encodable(detail)
+        self.path = None if path is None else _encodable(path)
         self.current = current
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
         """The answer."""
         view = ProblemView(
-            title=self.status.phrase, status=self.status, detail=self.detail, path=self.path, current=self.current
+            title=self.status.phrase,
+            status=self.status,
+            detail=self.detail,
+            path=self.path,
+            current=self.current,
         )
         if self.current:
             self.headers["ETag"] = self.current
         return JSONResponse(
             view.model_dump(exclude_none=True),
             status_code=self.status,
-            media_type="application/problem+json",
+            media_type=MEDIA_TYPE,
             headers=self.headers,
         )
 
@@ -89,9 +94,7 @@ def as_problem(error: Exception) -> Problem:
         case Conflict():
             return Problem(HTTPStatus.CONFLICT, "somebody else has changed this at the same time; read it again")
         case Fenced():
-            return Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "this controller no longer leads", headers={"Retry-After": "1"}
-            )
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "this controller no longer leads", headers=_SOON)
         case StoreUnavailable():
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the store: {error}", headers=_SOON)
         case HTTPException():
@@ -104,6 +107,11 @@ def _of_request(error: RequestValidationError) -> Problem:
     source, *path = first["loc"]
     where = ".".join(map(str, path)) or str(source)
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}", path=where)
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates, which JSON can name but UTF-8 can't hold, written out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def install(api: FastAPI) -> None:

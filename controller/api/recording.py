@@ -18,13 +18,13 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from controller.api.access import Identity
+from controller.api.description import MAX_IDEMPOTENCY_KEY
 from controller.api.problems import Problem, as_problem
 from controller.repository import Answer, AuditEntry, Repository
 from controller.running import Running
 from controller.store.base import Fenced, StoreUnavailable
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_MAX_KEY = 255
 _KEPT_HEADERS = ("content-type", "etag", "location")
 
 log = structlog.get_logger(__name__)
@@ -72,12 +72,14 @@ async def _once(request: Request, handle: Handler) -> Response:
     key = request.headers.get("Idempotency-Key", "")
     if not key:
         return await handle(request)
-    if len(key) > _MAX_KEY:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"an Idempotency-Key of more than {_MAX_KEY} characters")
+    if len(key) > MAX_IDEMPOTENCY_KEY:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"an Idempotency-Key of more than {MAX_IDEMPOTENCY_KEY} characters")
     running: Running = request.app.state.running
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    identity = request.app.state.authenticator.identify(token.strip() if scheme.lower() == "bearer" else None)
+    request.state.identity = identity
     # Keys of different clients are different keys.
-    who = request.headers.get("Authorization", "")
-    scope = hashlib.sha256(f"{who}\0{key}".encode()).hexdigest()
+    scope = hashlib.sha256(f"{identity.name}\0{key}".encode()).hexdigest()
     if scope in running.in_progress:
         raise Problem(HTTPStatus.CONFLICT, "the request with this Idempotency-Key is still being handled")
     running.in_progress.add(scope)

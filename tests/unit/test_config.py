@@ -242,6 +242,14 @@ def test_health_has_a_guard_damping_and_a_management_check() -> None:
     assert forever.controller.health.guard.hold_s is None
 
 
+def test_the_files_of_the_rest_api_are_taken_from_the_base_folder() -> None:
+    document = change("controller", {"tokens": "tokens.yaml", "tls": {"certificate": "c.pem", "key": "c.key"}})
+    controller = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array")).controller
+    assert controller.tokens == Path("/srv/array/tokens.yaml")
+    assert controller.tls is not None
+    assert (controller.tls.certificate, controller.tls.key) == (Path("/srv/array/c.pem"), Path("/srv/array/c.key"))
+
+
 def test_the_authority_of_management_addresses_is_taken_from_the_base_folder() -> None:
     document = change("controller.health.management", {"protocol": "https", "ca": "nodes.pem"})
     configuration = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array"))
