@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pentaflow.errors import EXIT_USAGE, ConfigurationError, PentaflowError
+from pentaflow.errors import ConfigurationError, PentaflowError
 from pentaflow.files import load_configuration, read_credentials, read_file
 from pentaflow.logs import configure_logs
 from pentaflow.operator import commands
@@ -230,7 +230,7 @@ def main() -> None:
         app(standalone_mode=True)
     except PentaflowError as error:
         print(f"pentaflow: {error}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+        sys.exit(error.exit_status)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The errors of the project, by who is at fault.
 
 Every error that a user can cause carries a place (what was being read) and one sentence (what was found, what was
-expected). The command line prints it as one line and exits with `EXIT_USAGE`.
+expected). The command line prints it as one line and exits with its `exit_status`.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -16,7 +18,11 @@ class PentaflowError(Exception):
     Args:
         place: file, field, table or interface that the sentence is about; empty when there is none.
         message: one sentence: what was found and what was expected.
+
+    `exit_status`: of the command that it ends.
     """
+
+    exit_status: ClassVar[int] = EXIT_USAGE
 
     def __init__(self, place: str, message: str) -> None:
         super().__init__(f"{place}: {message}" if place else message)

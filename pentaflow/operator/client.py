@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from pentaflow.errors import ConfigurationError, PentaflowError
+from pentaflow.errors import EXIT_FAILURE, ConfigurationError, PentaflowError
 
 TIMEOUT_S = 10.0
 _STREAM_TIMEOUT_S = 60.0
+_REDIRECTS = 3
+_NOT_NOW = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 class RefusedError(PentaflowError):
     """The controller refused a request, or can't be reached."""
+
+
+class NotNowError(RefusedError):
+    """What was asked for does not hold, or not now: a stale plan or version, a controller that does not lead."""
+
+    exit_status = EXIT_FAILURE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +58,15 @@ class Client:
                 base_url=url,
                 headers=headers,
                 timeout=TIMEOUT_S,
-                verify=str(ca) if ca else True,
+                verify=ssl.create_default_context(cafile=ca),
                 trust_env=False,
-                follow_redirects=True,
             )
-        except (OSError, ValueError, httpx.InvalidURL) as error:
+        except OSError as error:
+            raise ConfigurationError(str(ca), f"no PEM file of an authority: {error.strerror or error}") from None
+        except (ValueError, httpx.InvalidURL) as error:
             raise ConfigurationError(url, f"not the URL of a controller: {error}") from None
+        if self._http.base_url.scheme not in ("http", "https") or not self._http.base_url.host:
+            raise ConfigurationError(url, "not the URL of a controller, as http://127.0.0.1:8080 is one")
         self._url = url
 
     def __enter__(self) -> Client:
@@ -75,16 +88,11 @@ class Client:
         items: list[Any] = []
         response = self._request("GET", path, params=query)
         while True:
-            items += response.json()
+            items += self._decode(response)
             following = response.links.get("next")
             if following is None:
                 return items
             response = self._request("GET", following["url"])
-
-    def get_text(self, path: str) -> tuple[str, str]:
-        """The text at a path, and its entity tag."""
-        response = self._request("GET", path)
-        return response.text, response.headers.get("ETag", "")
 
     def change(
         self,
@@ -107,36 +115,65 @@ class Client:
 
     def events(self, after: int) -> Iterator[dict[str, Any]]:
         """Events as they happen (server-sent events); ends when the connection does."""
+        url: str | httpx.URL | None = f"/events/stream?after={after}"
         try:
-            with self._http.stream(
-                "GET", "/events/stream", params={"after": after}, timeout=_STREAM_TIMEOUT_S
-            ) as response:
-                if response.is_error:
-                    response.read()
-                    raise _refused(response)
-                for line in response.iter_lines():
-                    if line.startswith("data: "):
-                        yield json.loads(line.removeprefix("data: "))
+            while url is not None:
+                with self._http.stream("GET", url, timeout=_STREAM_TIMEOUT_S) as response:
+                    url = self._maybe_leader(response)
+                    if response.is_error:
+                        response.read()
+                        raise _refused(response)
+                    for line in response.iter_lines():
+                        if line.startswith("data: "):
+                            yield json.loads(line.removeprefix("data: "))
+        except httpx.ConnectError as error:
+            raise RefusedError(self._url, f"can't be reached: {error}") from None
         except httpx.HTTPError as error:
             raise RefusedError(self._url, f"the connection broke: {error}") from None
 
     def _send(self, method: str, path: str, **options: Any) -> Answer:
         response = self._request(method, path, **options)
-        return Answer(document=response.json() if response.content else None, etag=response.headers.get("ETag", ""))
+        document = self._decode(response) if response.content else None
+        return Answer(document=document, etag=response.headers.get("ETag", ""))
+
+    def _decode(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise RefusedError(self._url, "the answer is not JSON: this is no controller") from None
+
+    def _maybe_leader(self, response: httpx.Response) -> httpx.URL | None:
+        """Where a controller that follows sends a reader; httpx itself would not show the token there."""
+        if response.next_request is None:
+            return None
+        found = response.next_request.url
+        if found.scheme != self._http.base_url.scheme:
+            raise RefusedError(self._url, f"sends to {found}: a token is not shown there")
+        return found
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response = self._try(method, path, **options)
+        for _ in range(_REDIRECTS):
+            leader = self._maybe_leader(response)
+            if leader is None:
+                break
+            response = self._try(method, leader, **options | {"params": None})
+        if response.is_error:
+            raise _refused(response)
+        if response.is_redirect:
+            raise RefusedError(self._url, "controllers send from one to another: none leads now")
+        return response
+
+    def _try(self, method: str, path: str | httpx.URL, **options: Any) -> httpx.Response:
         for attempt in ("first", "again"):
             try:
-                response = self._http.request(method, path, **options)
-                break
+                return self._http.request(method, path, **options)
             except httpx.ConnectError as error:
                 raise RefusedError(self._url, f"can't be reached: {error}") from None
             except httpx.HTTPError as error:
                 if attempt == "again":
                     raise RefusedError(self._url, f"no answer: {error or type(error).__name__}") from None
-        if response.is_error:
-            raise _refused(response)
-        return response
+        raise AssertionError("the second attempt returns or raises")
 
 
 def _refused(response: httpx.Response) -> RefusedError:
@@ -145,4 +182,5 @@ def _refused(response: httpx.Response) -> RefusedError:
         detail, path = problem["detail"], problem.get("path", "")
     except (ValueError, KeyError, TypeError):
         detail, path = f"{response.status_code} {response.reason_phrase}", ""
-    return RefusedError(path, f"{detail} ({response.status_code})")
+    kind = NotNowError if response.status_code in _NOT_NOW else RefusedError
+    return kind(path, f"{detail} ({response.status_code})")

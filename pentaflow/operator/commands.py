@@ -6,9 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -21,6 +23,7 @@ from pentaflow.operator.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _POLL_S = 1.0
+_PIPE_WIDTH = 1000
 _PANEL = "Operating a running array"
 
 Url = Annotated[str, typer.Option("--url", envvar="PENTAFLOW_URL", help="A controller's REST API.")]
@@ -63,11 +66,17 @@ class RoleName(StrEnum):
     ADMIN = "admin"
 
 
+def _console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """What people wrote, such as comments, is printed as it is; without a terminal nothing is folded."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
+
+
 def _print(document: Any, as_json: bool, show: Callable[[Any], RenderableType]) -> None:
     if as_json:
         print(json.dumps(document, indent=2))
     else:
-        Console(soft_wrap=not sys.stdout.isatty()).print(show(document))
+        _console().print(show(document))
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -106,7 +115,7 @@ def _show_overview(found: Any) -> RenderableType:
         "",
         tables.nodes(found["nodes"]),
     ]
-    return Group(*parts, "", tables.drains(found["drains"])) if found["drains"] else Group(*parts)
+    return Group(*parts, "", tables.drains(found["drains"])) if found["drains"]["nodes"] else Group(*parts)
 
 
 def nodes(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
@@ -155,7 +164,7 @@ def drain(
 ) -> None:
     """Send a node no new connections, and let those that are open end."""
     with Client(url, token_file=token_file, ca=ca) as client:
-        path = f"/nodes/{node}/intent"
+        path = f"/nodes/{quote(node, safe='')}/intent"
         if cancel:
             answer = client.change("DELETE", path)
         else:
@@ -167,12 +176,13 @@ def drain(
 
 
 def _wait_until_empty(client: Client, node: str, *, quiet: bool) -> None:
-    with Live(console=Console(stderr=True, quiet=quiet), refresh_per_second=4, transient=True) as live:
+    with Live(console=_console(stderr=True, quiet=quiet), refresh_per_second=4, transient=True) as live:
         while True:
-            found = [drain for drain in client.get("/drains") if drain["node"] == node]
-            if not any(d["buckets_waiting"] or d["buckets_split"] for d in found):
+            found = client.get("/drains")
+            row = next((row for row in found["nodes"] if row["node"] == node), None)
+            if row is None or row["drained"]:
                 return
-            live.update(tables.drains(found))
+            live.update(tables.drains(found | {"nodes": [row]}))
             time.sleep(_POLL_S)
 
 
@@ -209,7 +219,7 @@ def apply(
 ) -> None:
     """Make the change of a plan, if it would still do what the plan says."""
     with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.change("POST", f"/plans/{plan_id}/apply").document, as_json, tables.plan)
+        _print(client.change("POST", f"/plans/{quote(plan_id, safe='')}/apply").document, as_json, tables.plan)
 
 
 def explain(
@@ -233,15 +243,19 @@ def events(
     ca: Ca = None,
     as_json: Json = False,
 ) -> None:
-    """What happened."""
-    console = Console(soft_wrap=True)
+    """What happened; with --follow until Ctrl-C, as JSON one object a line."""
     with Client(url, token_file=token_file, ca=ca) as client:
-        found = client.events(after) if follow else client.get_all("/events", after=after)
-        for event in found:
-            if as_json:
-                print(json.dumps(event), flush=True)
-            else:
-                console.print(tables.event(event))
+        if not follow:
+            _print(client.get_all("/events", after=after), as_json, lambda found: Group(*map(tables.event, found)))
+            return
+        console = _console()
+        with suppress(KeyboardInterrupt):
+            for event in client.events(after):
+                if as_json:
+                    print(json.dumps(event), flush=True)
+                else:
+                    console.print(tables.event(event))
+                    sys.stdout.flush()
 
 
 def push(
@@ -297,13 +311,14 @@ def top(
     ca: Ca = None,
 ) -> None:
     """The array, live; Ctrl-C ends it."""
-    with Client(url, token_file=token_file, ca=ca) as client, Live(screen=True, auto_refresh=False) as live:
+    with (
+        suppress(KeyboardInterrupt),
+        Client(url, token_file=token_file, ca=ca) as client,
+        Live(console=_console(), screen=True, auto_refresh=False) as live,
+    ):
         while True:
             live.update(_show_overview(_overview(client)), refresh=True)
-            try:
-                time.sleep(interval)
-            except KeyboardInterrupt:
-                return
+            time.sleep(interval)
 
 
 def token(

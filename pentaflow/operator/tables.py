@@ -164,27 +164,28 @@ def summary(row: Mapping[str, Any]) -> Text:
     )
 
 
-def drains(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """`GET /drains`, with a bar for each."""
-    if not rows:
-        return Text("no drains")
-    table = _table("node", "", ">moved", ">split", ">waiting", ">open", "end")
-    for row in rows:
+def drains(found: Mapping[str, Any]) -> RenderableType:
+    """`GET /drains`, with a bar for each node."""
+    if not found["nodes"]:
+        return Text("nothing moves")
+    table = _table("node", "intent", "", ">moved", ">split", ">waiting", ">open", "forced")
+    for row in found["nodes"]:
         total = row["buckets_waiting"] + row["buckets_split"] + row["buckets_moved"]
         bar = ProgressBar(total=max(total, 1), completed=row["buckets_moved"] if total else 1, width=30)
-        end = f"in {duration(row['estimate_s'])}" if row["estimate_s"] is not None else _DASH
-        if row["deadline_ms"] is not None:
-            end += f", forced {moment(row['deadline_ms'])}"
         table.add_row(
             row["node"],
+            Text("drained", style="green") if row["drained"] else _word(row["intent"]),
             bar,
             f"{row['buckets_moved']:,}",
             f"{row['buckets_split']:,}",
             f"{row['buckets_waiting']:,}",
-            _number(row["connections"]),
-            end,
+            f"{row['connections_left']:,}",
+            _DASH if row["deadline_ms"] is None else moment(row["deadline_ms"]),
         )
-    return table
+    if found["reason"] is None:
+        return table
+    end = "" if found["estimate_s"] is None else f", done in about {duration(found['estimate_s'])}"
+    return Group(Text(f"buckets move: {found['reason']}{end}"), table)
 
 
 def plan(row: Mapping[str, Any]) -> RenderableType:
