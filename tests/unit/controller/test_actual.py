@@ -43,3 +43,20 @@ def test_split_buckets_are_listed() -> None:
     actual[Key(Kind.BUCKET, (1, 2))] = Entry((16, 0, 9), 5, SPLIT_SLOT)
     actual[Key(Kind.BUCKET, (1, 3))] = Entry((16,), 5)
     assert actual.splits() == {(1, 2): 0}
+
+
+def test_other_vservers_keep_every_entry() -> None:
+    actual = Actual({1: 4, 2: 4})
+    entries = {
+        Key(Kind.BUCKET, (1, 0)): Entry((16,), 5),
+        Key(Kind.BUCKET, (2, 3)): Entry((16, 17, 9), 5, SPLIT_SLOT),
+        Key(Kind.BUCKET, (3, 3)): Entry((18,), 5),
+        Key(Kind.BUCKET, (3, 9)): Entry((18,), 5),
+        Key(Kind.SLOT, (16,)): Entry((1, 2, 3)),
+    }
+    actual.update(entries)
+    for sizes, foreign in (({1: 4, 3: 8}, 3), ({}, 5), ({1: 4, 2: 4, 3: 16}, 1), ({1: 4, 2: 4}, 3)):
+        actual.resize(sizes)
+        assert dict(actual) == entries
+        assert len(actual.others) == foreign
+        assert {vserver_id: len(found) for vserver_id, found in actual.buckets.items()} == sizes

@@ -1,0 +1,73 @@
+"""Tables of the command line."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from pentaflow.operator import tables
+
+
+def text_of(shown: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=500, markup=False)
+    with console.capture() as capture:
+        console.print(shown)
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"), (86_400, "1 d")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert tables.duration(seconds) == text
+
+
+def drain(**changes: Any) -> dict[str, Any]:
+    return {
+        "node": "n1",
+        "intent": "draining",
+        "drained": False,
+        "buckets_waiting": 2000,
+        "buckets_split": 3,
+        "buckets_moved": 5,
+        "buckets_forced": 0,
+        "connections_at_risk": 0,
+        "connections_left": 7,
+        "deadline_ms": 0,
+    } | changes
+
+
+def test_drains() -> None:
+    assert text_of(tables.drains({"reason": None, "estimate_s": None, "nodes": []})) == "nothing moves\n"
+    shown = text_of(tables.drains({"reason": "drain", "estimate_s": 61, "nodes": [drain()]}))
+    assert "buckets move: drain, done in about 1 min 1 s" in shown
+    assert all(part in shown for part in ("n1", "draining", "2,000", "1970-01-01 00:00:00Z"))
+    empty = drain(drained=True, buckets_waiting=0, buckets_split=0, buckets_moved=0, deadline_ms=None)
+    done = text_of(tables.drains({"reason": None, "estimate_s": None, "nodes": [empty]}))
+    assert "drained" in done
+    assert "buckets move" not in done
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    row = {"node": "n1", "mac": "m", "management": "a", "state": "active", "health": "up", "weight": 1, "buckets": 1024}
+    unknown = dict.fromkeys(("hits", "open_connections", "response_ms", "failed"))
+    assert text_of(tables.nodes([row | unknown])).splitlines()[1].split() == [
+        *("n1", "active", "up", "1", "1,024"),
+        *("-" * 4),
+        *("m", "a"),
+    ]
+
+
+def test_an_event_is_one_line() -> None:
+    row = {"id": 7, "at_ms": 1000, "kind": "node_up", "details": {"node": "n1", "reason": "[red] x", "empty": ""}}
+    assert text_of(tables.event(row)) == "     7 1970-01-01 00:00:01Z node_up node=n1 reason=[red] x\n"
+
+
+def test_no_alarms_and_an_alarm() -> None:
+    assert text_of(tables.alarms([])) == "no alarms\n"
+    row = {"kind": "switch_lost", "subject": "s1", "reason": "[no] answer", "since_s": 61}
+    assert text_of(tables.alarms([row])).splitlines()[1].split(maxsplit=2)[2] == "1 min 1 s  [no] answer"
