@@ -161,17 +161,17 @@ class Operations:
         return current[1] if current else 0
 
     async def roll_back(self, number: int | None, *, who: str, allow: Callable[[int], None]) -> InForce:
-        """Put a version in force again: the one before the present, or the one that is named.
+        """Put a version in force again: the one that was before the present one, or the one that is named.
 
         Raises:
-            KeyError: there is no such version.
+            KeyError: there is no such version, or none was before.
             ConfigurationError: this controller can't run it; nothing was changed.
         """
         async with self._turn:
             allow(self.in_force.number)
             if number is None:
-                before = [v.number for v in await self._repository.versions() if v.number < self.in_force.number]
-                number = max(before, default=0)
+                current = await self._repository.current()
+                number = current[0].before if current else 0
             text = await self._repository.text(number)
             if text is None:
                 raise KeyError(number)

@@ -55,9 +55,10 @@ class Document(BaseModel):
 
 
 class Current(Document):
-    """Which configuration version is in force, since when, and who made it so."""
+    """Which configuration version is in force, which was before it (0: none), since when, and who made it so."""
 
     number: int = Field(ge=1)
+    before: int = Field(ge=0)
     who: str
     at_s: float
 
@@ -170,13 +171,14 @@ class Repository:
         numbers = [version.number for version in await self.versions()]
         current = await self.current()
         version = Version(number=max(numbers, default=0) + 1, who=who, at_s=at_s, comment=comment)
-        surplus = [number for number in numbers if current is None or number != current[0].number]
+        before = current[0].number if current else 0
+        surplus = [number for number in numbers if number != before]
         surplus = surplus[: max(len(numbers) + 1 - VERSIONS_KEPT, 0)]
         await self._commit(
             [
                 Put(_numbered(_VERSIONS, version.number), _encode(version)),
                 Put(_numbered(_TEXTS, version.number), text.encode()),
-                Put(_CURRENT, _encode(Current(number=version.number, who=who, at_s=at_s))),
+                Put(_CURRENT, _encode(Current(number=version.number, before=before, who=who, at_s=at_s))),
                 *(Delete(_numbered(folder, number)) for number in surplus for folder in (_VERSIONS, _TEXTS)),
             ],
             [Condition(_CURRENT, expected)],
@@ -198,8 +200,10 @@ class Repository:
         """
         if await self._store.get(_numbered(_VERSIONS, number)) is None:
             raise ConfigurationError("configuration", f"version {number} is not kept")
-        current = Current(number=number, who=who, at_s=at_s)
-        await self._commit([Put(_CURRENT, _encode(current))], [Condition(_CURRENT, expected)])
+        current = await self.current()
+        before = current[0].number if current else 0
+        selected = Current(number=number, before=before, who=who, at_s=at_s)
+        await self._commit([Put(_CURRENT, _encode(selected))], [Condition(_CURRENT, expected)])
 
     # Nodes.
 

@@ -155,7 +155,8 @@ async def roll_back(
 
 
 def _no_version(version: int) -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, f"there is no version {version}")
+    detail = f"there is no version {version}" if version else "no version was in force before"
+    return Problem(HTTPStatus.NOT_FOUND, detail)
 
 
 async def _text(request: Request) -> str:

@@ -110,6 +110,10 @@ async def test_a_pushed_configuration_is_in_force_and_a_broken_one_changes_nothi
         assert back.json()["version"] == 1
         assert (await get(client, "/nodes/n1"))["weight"] == 1
         assert_problem(await client.post("/configuration/rollback", json={"version": 77}), 404, "no version 77")
+        document["nodes"][0]["weight"] = 7
+        assert (await push(client, document)).json()["version"] == 3
+        undone = await client.post("/configuration/rollback", json={})
+        assert undone.json()["version"] == 1, "what was in force before, not the next lower number"
 
 
 async def test_vservers_and_nodes_come_and_go_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
