@@ -33,7 +33,7 @@ from controller.prober import Observation
 from controller.repository import Repository
 from controller.running import Running
 from controller.southbound import SessionState, SwitchSession
-from controller.status import StatusPoller
+from controller.status import StatusPoller, maybe_authority
 from controller.store.base import Fenced, Store, StoreUnavailable
 from controller.store.opening import MEMORY, StoreTls, open_store
 from pentaflow.config import Configuration, Switch, Tls
@@ -107,8 +107,7 @@ class Array:
         self.connection_poller = ConnectionPoller(
             self.core.nodes, self.core.bucket_functions, self.core.balancing.connections, self._report_connections
         )
-        probe_key = secrets.randbits(64)
-        self._probe_key = probe_key
+        self._probe_key = secrets.randbits(64)
         self.sessions = [self._make_session(switch) for switch in configuration.switches]
 
     def _make_session(self, switch: Switch) -> SwitchSession:
@@ -155,6 +154,8 @@ class Array:
             self.sessions.append(session)
         for name in sessions:
             self._running_sessions.pop(name).cancel()
+            if name in self.core.stations:  # it remains, and is reached in another way
+                self.dispatch(self.core.lost(name, "it is to be reached in another way", time.monotonic_ns()))
         if self._tasks is not None:
             for session in self.sessions:
                 if session.name not in self._running_sessions:
@@ -277,6 +278,7 @@ class Controller:
 
     def _check(self, configuration: Configuration) -> None:
         check_capacity(self._pipeline.p4info, configuration, str(self._pipeline.p4info_path))
+        maybe_authority(configuration)
 
     async def _in_force(self, repository: Repository) -> InForce:
         """What the store says, or, when nothing was ever pushed, what this controller was given."""

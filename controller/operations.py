@@ -7,7 +7,6 @@ that no longer leads changes nothing.
 from __future__ import annotations
 
 import asyncio
-import copy
 import secrets
 import time
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from controller.changeover import check_changeover
@@ -301,7 +301,7 @@ class Operations:
             if planned.base != self.in_force.number:
                 raise StalePlan(f"it was made for configuration {planned.base}, {self.in_force.number} is in force")
             now = self._moves(change, target)
-            if (now.moves != planned.plan.moves).any() if len(now) == len(planned.plan) else True:
+            if not np.array_equal(now.moves, planned.plan.moves):
                 raise StalePlan(f"it moves {len(planned.plan)} buckets, the change would move {len(now)} others now")
             if target is not None:
                 await self._push(target.text, who, f"plan {plan_id}")
@@ -317,7 +317,7 @@ class Operations:
             return None
         text = change.configuration
         if text is None:
-            document = copy.deepcopy(yaml.safe_load(self.in_force.text))
+            document = yaml.safe_load(self.in_force.text)
             names = [node["name"] for node in document.get("nodes", [])]
             for name, weight in change.weights.items():
                 if name not in names:

@@ -35,6 +35,20 @@ class NodeStatus:
     at_ns: int
 
 
+def maybe_authority(configuration: Configuration) -> ssl.SSLContext | None:
+    """What management addresses are checked by; None: they are not.
+
+    Raises:
+        ConfigurationError: the certificate authority cannot be read.
+    """
+    path = configuration.controller.health.management.ca
+    if path is None:
+        return None
+    authority = read_file(path, "controller.health.management.ca")
+    check_certificates(authority, "controller.health.management.ca")
+    return ssl.create_default_context(cadata=authority.decode())
+
+
 class StatusPoller:
     """Checks every node's management address, each once an interval."""
 
@@ -53,11 +67,7 @@ class StatusPoller:
         self._timeout_s = self._rule.timeout_ms / 1000
         self._report = report
         self._statuses: dict[int, NodeStatus] = {}
-        self._tls: ssl.SSLContext | None = None
-        if self._rule.ca:
-            authority = read_file(self._rule.ca, "controller.health.management.ca")
-            check_certificates(authority, "controller.health.management.ca")
-            self._tls = ssl.create_default_context(cadata=authority.decode())
+        self._tls = maybe_authority(configuration)
 
     def succeeded_by(self, configuration: Configuration) -> StatusPoller:
         """A poller for another configuration; it knows what this one was told.

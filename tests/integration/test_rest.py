@@ -16,6 +16,7 @@ import yaml
 from controller.api.access import Role, make_token
 from pentaflow.config import Configuration
 from support.array_rest import address_of, all_up, get, make_configuration
+from support.ports import free_port
 from support.virtual_array import VirtualArray, eventually, running_controller, running_switch, status_server
 
 JSON = "application/json"
@@ -96,6 +97,9 @@ async def test_a_pushed_configuration_is_in_force_and_a_broken_one_changes_nothi
         assert_problem(
             await push(client, document | {"nodes": document["nodes"][1:]}), 422, "node n1 still serves", "nodes"
         )
+        unread = {"health": document["controller"]["health"] | {"management": {"protocol": "https", "ca": "gone.pem"}}}
+        blind = document | {"controller": document["controller"] | unread}
+        assert_problem(await push(client, blind), 422, "gone.pem", "controller.health.management.ca")
         smaller = document | {"vservers": [document["vservers"][0] | {"buckets": 512}]}
         assert_problem(await push(client, smaller), 422, "is fixed when a vserver is made", "vservers[0].buckets")
         checked = await push(client, document | {"pools": document["pools"] * 1}, dry_run=True)
@@ -138,6 +142,20 @@ async def test_vservers_and_nodes_come_and_go_while_it_runs(monkeypatch: pytest.
         assert_problem(
             await client.put("/nodes/n1", json={"name": "n2"}, headers={"If-Match": "*"}), 422, "not 'n1'", "name"
         )
+
+
+async def test_a_switch_that_is_to_be_reached_elsewhere_is_lost_until_it_answers_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_array(monkeypatch) as client:
+        document, _ = await configuration_of(client)
+        document["switches"][0]["grpc"] = f"127.0.0.1:{free_port()}"
+        assert (await push(client, document)).status_code == 200
+        assert (await client.get("/health")).status_code == 503
+        assert [alarm["kind"] for alarm in await get(client, "/alarms")] == ["switch_lost"]
+        assert (await client.post("/configuration/rollback", json={})).status_code == 200
+        await all_up(client)
+        assert await get(client, "/alarms") == []
 
 
 async def test_a_drain_empties_a_node_and_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
