@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from controller.adoption import adopt
 from controller.buckets import BucketMap
 
@@ -15,12 +13,10 @@ DEAD = NODES[0]
 ADDED = NODES[-1] + 1
 
 
-def fresh(*, configured: Collection[int] = NODES) -> BucketMap:
-    """The map, made anew; nodes that are configured beyond `NODES` serve none of it."""
+def fresh() -> BucketMap:
+    """The map, made anew."""
     weights = dict.fromkeys(NODES, 1)
-    return adopt(
-        {}, {}, sizes={VSERVER_ID: BUCKETS}, weights=weights, configured=configured, slots_per_node=SLOTS_PER_NODE
-    )
+    return adopt({}, {}, sizes={VSERVER_ID: BUCKETS}, weights=weights, configured=NODES, slots_per_node=SLOTS_PER_NODE)
 
 
 def survivors() -> dict[int, int]:

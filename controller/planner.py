@@ -4,15 +4,14 @@
    survivors [B3]. Nobody else's buckets move.
 2. `plan_tidy`, in the background: buckets go from slots that are not at home to home slots of the node that serves
    them now (no client moves), and a slot that has lost all its buckets goes home, ready for its node's return.
-3. `make_plan`: which buckets must go elsewhere for the weighted target [B4] [B9]; `plan_rebalance` does at once what
-   of it is idle now, so no connection breaks.
+3. `make_plan`: which buckets must go elsewhere for the weighted target [B4] [B9]; `controller.moves` carries that out.
 4. `plan_assignment`: where a bucket without a slot goes when its first packet comes [B2].
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from controller.buckets import (
     home_slots,
 )
 from controller.plan import MOVE_DTYPE, Plan
-from controller.shares import Counts, fill, interleave, shares
+from controller.shares import Counts, interleave, shares
 from controller.slots import have_free_slots, pick_slots
 
 # 16 of 4,096: what the transit filter is good for (docs/pipeline.md, "Split buckets").
@@ -164,15 +163,14 @@ def _moves_of(bucket_map: BucketMap, vserver_id: int, weights: Mapping[int, int]
 
 
 def _balance(
-    owners: Numbers, candidates: NDArray[np.int64], weights: Mapping[int, int], able: Collection[int] | None = None
+    owners: Numbers, candidates: NDArray[np.int64], weights: Mapping[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which candidates leave nodes that have more than their share, and where they go, evenly in turn.
 
     Args:
         owners: the node of each bucket.
-        candidates: buckets that may move, the first of a node's first.
+        candidates: all buckets that have a node, the first of a node's to move first.
         weights: node id → weight.
-        able: the nodes that may be given buckets; None: all.
     """
     nodes = np.union1d(np.unique(owners[owners != NO_NODE]), sorted(weights)).astype(np.int64)
     weight = np.array([weights.get(node, 0) for node in nodes.tolist()], dtype=np.int64)
@@ -181,58 +179,17 @@ def _balance(
         return nothing, nothing
     holding = np.bincount(np.searchsorted(nodes, owners[owners != NO_NODE]), minlength=len(nodes))
     excess = holding - shares(int(holding.sum()), weight, holding)
-    taking = np.maximum(-excess, 0)
-    if able is not None:
-        taking[~np.isin(nodes, list(able))] = 0
+    giving, taking = np.maximum(excess, 0), np.maximum(-excess, 0)
     giver = np.searchsorted(nodes, owners[candidates])
     by_giver = np.argsort(giver, kind="stable")
     offered = np.bincount(giver, minlength=len(nodes))
-    giving = np.minimum(np.maximum(excess, 0), offered)
     firsts = np.cumsum(offered) - offered
     # One of each giver in turn, in proportion.
     turns = interleave(giving)
     seen: Counts = np.argsort(np.argsort(turns, kind="stable"), kind="stable")
     rank = seen - (np.cumsum(giving) - giving)[turns]
     moving = candidates[by_giver[firsts[turns] + rank]]
-    takers = interleave(taking) if giving.sum() == taking.sum() else _neediest(taking, len(moving))
-    count = min(len(moving), len(takers))
-    return moving[:count], nodes[takers[:count]]
-
-
-def _neediest(taking: Counts, count: int) -> Counts:
-    """The order in which nodes are given fewer buckets than they need: who lacks most first."""
-    wanting = np.flatnonzero(taking)
-    return wanting[fill(-taking[wanting], min(count, int(taking.sum())))] if len(wanting) else wanting
-
-
-def plan_rebalance(
-    bucket_map: BucketMap, vserver_id: int, idle: Iterable[int], weights: Mapping[int, int], slots_per_node: int
-) -> tuple[BucketMove, ...]:
-    """Move idle buckets of one vserver from nodes above their share to nodes below it. Split buckets stay.
-
-    Args:
-        bucket_map: the map as it is.
-        vserver_id: whose buckets.
-        idle: buckets that have no open connection now.
-        weights: node id → weight of the nodes that may serve; at least one above 0.
-        slots_per_node: home slots of a node that are used.
-    """
-    owners = bucket_map.owners(vserver_id)
-    candidates = np.unique(np.fromiter(idle, dtype=np.int64))
-    candidates = candidates[owners[candidates] != NO_NODE]
-    if bucket_map.splits:
-        candidates = np.array(
-            [b for b in candidates.tolist() if (vserver_id, b) not in bucket_map.splits], dtype=np.int64
-        )
-    nodes = np.array(sorted(weights))
-    able = nodes[have_free_slots(bucket_map, nodes, slots_per_node)]
-    moving, to_nodes = _balance(owners, candidates, weights, able.tolist())
-    order = np.argsort(moving)
-    to_slots = pick_slots(bucket_map, to_nodes[order], slots_per_node)
-    return tuple(
-        bucket_map.moved(vserver_id, bucket, to_slot, Reason.REBALANCE)
-        for bucket, to_slot in zip(moving[order].tolist(), to_slots.tolist(), strict=True)
-    )
+    return moving, nodes[interleave(taking)]
 
 
 def plan_assignment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.adoption import adopt
 from controller.buckets import UNASSIGNED, BucketMap, BucketMove, Reason, SlotMove, home_slots
 from controller.plan import PlannedMove
-from controller.planner import make_plan, plan_assignment, plan_failover, plan_rebalance, plan_tidy
+from controller.planner import make_plan, plan_assignment, plan_failover, plan_tidy
 
 NODES = {1: 1, 2: 1, 3: 1}
 
@@ -66,32 +66,6 @@ def test_tidying_brings_buckets_home_then_slots_and_then_is_done() -> None:
     assert max(levels) - min(levels) <= 1
 
 
-def test_idle_buckets_go_where_too_few_are_and_no_further() -> None:
-    bucket_map = BucketMap(buckets={7: [16] * 192 + [32] * 64}, slots={16: 1, 32: 2})
-    moves = plan_rebalance(bucket_map, 7, range(100), {1: 1, 2: 1}, 1)
-    assert [(move.bucket, move.from_slot, move.to_slot) for move in moves] == [(b, 16, 32) for b in range(64)]
-    bucket_map.apply(moves)
-    assert plan_rebalance(bucket_map, 7, range(256), {1: 1, 2: 1}, 1) == ()
-
-
-def test_a_bucket_that_is_not_idle_stays() -> None:
-    bucket_map = BucketMap(buckets={7: [16] * 256}, slots={16: 1, 32: 2})
-    moves = plan_rebalance(bucket_map, 7, [3, 3, 9], {1: 1, 2: 1}, 1)
-    assert [move.bucket for move in moves] == [3, 9]
-    assert plan_rebalance(bucket_map, 7, [], {1: 1, 2: 1}, 1) == ()
-
-
-def test_a_node_of_weight_zero_is_emptied_as_it_falls_idle() -> None:
-    bucket_map = fresh(256, {1: 1, 2: 1})
-    bucket_map.apply(plan_rebalance(bucket_map, 7, range(256), {1: 0, 2: 1}, 16))
-    assert bucket_map.holding(7) == {2: 256}
-
-
-def test_a_node_whose_slots_carry_others_buckets_gets_nothing_yet() -> None:
-    bucket_map = BucketMap(buckets={7: [16] * 256}, slots={16: 2, 32: 2})
-    assert plan_rebalance(bucket_map, 7, range(256), {1: 1, 2: 1}, 1) == ()
-
-
 def test_a_plan_names_what_moves_and_why() -> None:
     bucket_map = BucketMap(buckets={7: [16] * 5 + [32]}, slots={16: 1, 32: 2})
     plan = make_plan(bucket_map, {1: 1, 2: 1}, Reason.WEIGHTS)
@@ -119,12 +93,11 @@ def test_where_nobody_has_weight_nothing_moves() -> None:
     assert not make_plan(fresh(), {}, Reason.DRAIN)
 
 
-def test_split_buckets_are_moved_last_and_not_by_rebalancing() -> None:
+def test_split_buckets_are_moved_last() -> None:
     bucket_map = BucketMap(buckets={7: [16] * 4}, slots={16: 1, 32: 2, 48: 3})
     bucket_map.apply([bucket_map.split(7, 0, 32, Reason.REBALANCE), bucket_map.moved(7, 1, 32, Reason.REBALANCE)])
     plan = make_plan(bucket_map, {1: 1, 2: 0, 3: 1}, Reason.DRAIN)
     assert list(plan) == [PlannedMove(7, 1, 2, 3, 0), PlannedMove(7, 0, 2, 3, 1)]
-    assert [move.bucket for move in plan_rebalance(bucket_map, 7, range(4), {1: 1, 2: 0, 3: 1}, 1)] == [1]
 
 
 def test_tidying_keeps_splits_and_settles_those_whose_connections_are_lost() -> None:
