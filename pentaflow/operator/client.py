@@ -25,6 +25,10 @@ class RefusedError(PentaflowError):
     """The controller refused a request, or can't be reached."""
 
 
+class UnreachableError(RefusedError):
+    """No controller answers."""
+
+
 class NotNowError(RefusedError):
     """What was asked for does not hold, or not now: a stale plan or version, a controller that does not lead."""
 
@@ -161,7 +165,7 @@ class Client:
         if response.is_error:
             raise _refused(response)
         if response.is_redirect:
-            raise RefusedError(self._url, "controllers send from one to another: none leads now")
+            raise NotNowError(self._url, "controllers send from one to another: none leads now")
         return response
 
     def _try(self, method: str, path: str | httpx.URL, **options: Any) -> httpx.Response:
@@ -169,10 +173,10 @@ class Client:
             try:
                 return self._http.request(method, path, **options)
             except httpx.ConnectError as error:
-                raise RefusedError(self._url, f"can't be reached: {error}") from None
+                raise UnreachableError(self._url, f"can't be reached: {error}") from None
             except httpx.HTTPError as error:
                 if attempt == "again":
-                    raise RefusedError(self._url, f"no answer: {error or type(error).__name__}") from None
+                    raise UnreachableError(self._url, f"no answer: {error or type(error).__name__}") from None
         raise AssertionError("the second attempt returns or raises")
 
 

@@ -19,18 +19,13 @@ from rich.live import Live
 from pentaflow.errors import ConfigurationError, PentaflowError
 from pentaflow.files import read_file
 from pentaflow.operator import tables
-from pentaflow.operator.client import Client
+from pentaflow.operator.client import Client, NotNowError, UnreachableError
+from pentaflow.operator.options import asking, client_of
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 _POLL_S = 1.0
 _PIPE_WIDTH = 1000
 _PANEL = "Operating a running array"
 
-Url = Annotated[str, typer.Option("--url", envvar="PENTAFLOW_URL", help="A controller's REST API.")]
-TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", envvar="PENTAFLOW_TOKEN_FILE", help="File with the bearer token.")
-]
-Ca = Annotated[Path | None, typer.Option("--ca", envvar="PENTAFLOW_CA", help="PEM file of the API's authority.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Your own words, kept with the version.")]
 
@@ -45,9 +40,8 @@ def _complete_vserver(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _complete(path: str, ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of objects of the array; none if it can't be asked: a shell that completes has nobody to tell."""
-    url, token_file, ca = (ctx.params.get(name) for name in ("url", "token_file", "ca"))
     try:
-        with Client(url or DEFAULT_URL, token_file=token_file, ca=ca) as client:
+        with client_of(ctx) as client:
             names = [item["name"] for item in client.get_all(path)]
     except PentaflowError:
         return []
@@ -89,10 +83,9 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def status(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+def status(client: Client, as_json: Json = False) -> None:
     """The array at a glance: summary, alarms, switches, nodes."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(_overview(client), as_json, _show_overview)
+    _print(_overview(client), as_json, _show_overview)
 
 
 def _overview(client: Client) -> dict[str, Any]:
@@ -118,37 +111,32 @@ def _show_overview(found: Any) -> RenderableType:
     return Group(*parts, "", tables.drains(found["drains"])) if found["drains"]["nodes"] else Group(*parts)
 
 
-def nodes(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+def nodes(client: Client, as_json: Json = False) -> None:
     """The node table."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get("/tables/nodes"), as_json, tables.nodes)
+    _print(client.get("/tables/nodes"), as_json, tables.nodes)
 
 
-def servers(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+def servers(client: Client, as_json: Json = False) -> None:
     """The servers, as each node sees them."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get("/tables/servers"), as_json, tables.servers)
+    _print(client.get("/tables/servers"), as_json, tables.servers)
 
 
-def vservers(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+def vservers(client: Client, as_json: Json = False) -> None:
     """The virtual servers, and their nodes' shares."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get_all("/vservers"), as_json, tables.vservers)
+    _print(client.get_all("/vservers"), as_json, tables.vservers)
 
 
 def buckets(
+    client: Client,
     vserver: VserverName,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """The bucket table of a vserver, with hits and last access from the active switch."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get_all("/tables/buckets", vserver=vserver), as_json, tables.buckets)
+    _print(client.get_all("/tables/buckets", vserver=vserver), as_json, tables.buckets)
 
 
 def drain(
+    client: Client,
     node: NodeName,
     deadline: Annotated[
         float | None, typer.Option(min=1, metavar="S", help="Force what is left after so long.")
@@ -157,22 +145,18 @@ def drain(
     cancel: Annotated[bool, typer.Option("--cancel", help="Back to what the configuration says.")] = False,
     reason: Annotated[str, typer.Option(help="Your own words.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the node is empty.")] = False,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Send a node no new connections, and let those that are open end."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        path = f"/nodes/{quote(node, safe='')}/intent"
-        if cancel:
-            answer = client.change("DELETE", path)
-        else:
-            state = "maintenance" if maintenance else "draining"
-            answer = client.change("PUT", path, json={"state": state, "deadline_s": deadline, "reason": reason})
-        if wait and not cancel:
-            _wait_until_empty(client, node, quiet=as_json)
-        _print(answer.document, as_json, lambda intent: f"{node}: {intent['state']}")
+    path = f"/nodes/{quote(node, safe='')}/intent"
+    if cancel:
+        answer = client.change("DELETE", path)
+    else:
+        state = "maintenance" if maintenance else "draining"
+        answer = client.change("PUT", path, json={"state": state, "deadline_s": deadline, "reason": reason})
+    if wait and not cancel:
+        _wait_until_empty(client, node, quiet=as_json)
+    _print(answer.document, as_json, lambda intent: f"{node}: {intent['state']}")
 
 
 def _wait_until_empty(client: Client, node: str, *, quiet: bool) -> None:
@@ -187,14 +171,12 @@ def _wait_until_empty(client: Client, node: str, *, quiet: bool) -> None:
 
 
 def plan(
+    client: Client,
     configuration: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A new configuration.")] = None,
     weight: Annotated[list[str] | None, typer.Option(metavar="NODE=WEIGHT", help="Another weight.")] = None,
     intent: Annotated[
         list[str] | None, typer.Option(metavar="NODE=STATE", help="active, draining or maintenance.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """What a change would move; `pentaflow apply` makes it."""
@@ -206,119 +188,102 @@ def plan(
     request: dict[str, Any] = {"weights": weights, "intents": _pairs("--intent", intent or ())}
     if configuration is not None:
         request["configuration"] = _read(configuration)
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.change("POST", "/plans", json=request).document, as_json, tables.plan)
+    _print(client.change("POST", "/plans", json=request).document, as_json, tables.plan)
 
 
 def apply(
+    client: Client,
     plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="The id that `pentaflow plan` gave.")],
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Make the change of a plan, if it would still do what the plan says."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.change("POST", f"/plans/{quote(plan_id, safe='')}/apply").document, as_json, tables.plan)
+    _print(client.change("POST", f"/plans/{quote(plan_id, safe='')}/apply").document, as_json, tables.plan)
 
 
 def explain(
+    client: Client,
     vserver: VserverName,
     client_address: Annotated[str, typer.Argument(metavar="ADDRESS:PORT", help="The client's.")],
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Which node serves a client now, why, and since when."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get("/explain", vserver=vserver, client=client_address), as_json, tables.explanation)
+    _print(client.get("/explain", vserver=vserver, client=client_address), as_json, tables.explanation)
 
 
 def events(
+    client: Client,
     after: Annotated[int, typer.Option(min=0, help="Only events with a higher id.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they happen.")] = False,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """What happened; with --follow until Ctrl-C, as JSON one object a line."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        if not follow:
-            _print(client.get_all("/events", after=after), as_json, lambda found: Group(*map(tables.event, found)))
-            return
-        console = _console()
-        with suppress(KeyboardInterrupt):
-            for event in client.events(after):
-                if as_json:
-                    print(json.dumps(event), flush=True)
-                else:
-                    console.print(tables.event(event))
-                    sys.stdout.flush()
+    if not follow:
+        _print(client.get_all("/events", after=after), as_json, lambda found: Group(*map(tables.event, found)))
+        return
+    console = _console()
+    with suppress(KeyboardInterrupt):
+        for event in client.events(after):
+            if as_json:
+                print(json.dumps(event), flush=True)
+            else:
+                console.print(tables.event(event))
+                sys.stdout.flush()
 
 
 def push(
+    client: Client,
     path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML configuration file.")],
     comment: Comment = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the controller check it only.")] = False,
     base: Annotated[
         int | None, typer.Option(min=1, metavar="VERSION", help="Only if this version is in force; else any.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Put a configuration in force."""
     text = _read(path)
-    with Client(url, token_file=token_file, ca=ca) as client:
-        answer = client.change(
-            "PUT",
-            "/configuration",
-            text=text,
-            if_match="*" if base is None else f'"{base}"',
-            comment=comment,
-            dry_run=dry_run,
-        )
+    answer = client.change(
+        "PUT",
+        "/configuration",
+        text=text,
+        if_match="*" if base is None else f'"{base}"',
+        comment=comment,
+        dry_run=dry_run,
+    )
     verb = "would be accepted; in force is" if dry_run else "in force:"
     _print(answer.document, as_json, lambda pushed: f"{path}: {verb} version {pushed['version']}")
 
 
 def rollback(
+    client: Client,
     version: Annotated[int | None, typer.Argument(min=1, help="By default the one before.")] = None,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Put an earlier configuration in force again."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        answer = client.change("POST", "/configuration/rollback", json={"version": version})
+    answer = client.change("POST", "/configuration/rollback", json={"version": version})
     _print(answer.document, as_json, lambda pushed: f"in force: version {pushed['version']}")
 
 
-def versions(url: Url = DEFAULT_URL, token_file: TokenFile = None, ca: Ca = None, as_json: Json = False) -> None:
+def versions(client: Client, as_json: Json = False) -> None:
     """The configuration's versions."""
-    with Client(url, token_file=token_file, ca=ca) as client:
-        _print(client.get_all("/configuration/versions"), as_json, tables.versions)
+    _print(client.get_all("/configuration/versions"), as_json, tables.versions)
 
 
 def top(
+    client: Client,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
-    url: Url = DEFAULT_URL,
-    token_file: TokenFile = None,
-    ca: Ca = None,
 ) -> None:
-    """The array, live; Ctrl-C ends it."""
-    with (
-        suppress(KeyboardInterrupt),
-        Client(url, token_file=token_file, ca=ca) as client,
-        Live(console=_console(), screen=True, auto_refresh=False) as live,
-    ):
-        while True:
-            live.update(_show_overview(_overview(client)), refresh=True)
-            time.sleep(interval)
+    """The array, live; Ctrl-C ends it. While it can't be asked, as during a fail-over, the last look stays."""
+    with suppress(KeyboardInterrupt):
+        shown, trouble = _show_overview(_overview(client)), ""
+        with Live(console=_console(), screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(Group(trouble, "", shown) if trouble else shown, refresh=True)
+                time.sleep(interval)
+                try:
+                    shown, trouble = _show_overview(_overview(client)), ""
+                except (NotNowError, UnreachableError) as error:
+                    trouble = f"{error}; seen last:"
 
 
 def token(
@@ -343,6 +308,7 @@ def _read(path: Path) -> str:
 def register(app: typer.Typer) -> None:
     """Add the operator's commands to the command line."""
     looking = (status, top, nodes, servers, vservers, buckets, explain, events)
-    changing = (plan, apply, drain, push, rollback, versions, token)
+    changing = (plan, apply, drain, push, rollback, versions)
     for command in (*looking, *changing):
-        app.command(rich_help_panel=_PANEL)(command)
+        app.command(rich_help_panel=_PANEL)(asking(command))
+    app.command(rich_help_panel=_PANEL)(token)

@@ -24,7 +24,7 @@ from pentaflow.config import Configuration
 from pentaflow.operator import commands
 from support.array_rest import address_of, all_up, make_configuration
 from support.ports import free_port
-from support.virtual_array import WAIT_S, VirtualArray, running_controller, running_switch, status_server
+from support.virtual_array import WAIT_S, VirtualArray, eventually, running_controller, running_switch, status_server
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -183,39 +183,71 @@ async def test_events_are_followed_until_the_controller_is_gone(monkeypatch: pyt
     assert done.err == "" or "the connection broke" in done.err
 
 
-@pytest.mark.parametrize("command", [("top",), ("events", "--follow")])
-async def test_what_goes_on_ends_on_an_interrupt(monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
-    async with running_array(monkeypatch) as array:
-        terminal, of_child = os.openpty()
-        os.set_blocking(terminal, False)
-        shown = bytearray()
-        seen = asyncio.Event()
-        loop = asyncio.get_running_loop()
+class Terminal:
+    """What a command shows on one."""
 
-        def read() -> None:
-            try:
-                shown.extend(os.read(terminal, 65_536))
-            except OSError:  # nothing is left
-                loop.remove_reader(terminal)
-            if b"n1" in shown:
-                seen.set()
+    def __init__(self) -> None:
+        self._end, self.of_child = os.openpty()
+        os.set_blocking(self._end, False)
+        self.shown = bytearray()
+        asyncio.get_running_loop().add_reader(self._end, self.read)
 
-        loop.add_reader(terminal, read)
+    def read(self) -> None:
         try:
-            process = await start(array.url, *command, stdout=of_child)
-            async with asyncio.timeout(WAIT_S):
-                await seen.wait()
-            process.send_signal(signal.SIGINT)
-            done = await finish(process)
-            read()
-        finally:
-            loop.remove_reader(terminal)
-            os.close(of_child)
-            os.close(terminal)
+            self.shown.extend(os.read(self._end, 65_536))
+        except OSError:  # nothing is left
+            asyncio.get_running_loop().remove_reader(self._end)
+
+    async def wait_for(self, text: bytes) -> None:
+        async def is_there() -> bool:
+            return text in self.shown
+
+        await eventually(is_there, f"{text!r} on the terminal")
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._end)
+        os.close(self.of_child)
+        os.close(self._end)
+
+
+@pytest.fixture
+async def terminal() -> AsyncIterator[Terminal]:
+    found = Terminal()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("command", [("top",), ("events", "--follow")])
+async def test_what_goes_on_ends_on_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal, command: tuple[str, ...]
+) -> None:
+    async with running_array(monkeypatch) as array:
+        process = await start(array.url, *command, stdout=terminal.of_child)
+        await terminal.wait_for(b"n1")
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+        terminal.read()
+        shown = terminal.shown
         assert (done.status, done.err) == (0, "")
         if command == ("top",):
             assert shown.index(b"\x1b[?1049h") < shown.index(b"\x1b[?1049l"), "the screen is as it was"
             assert shown.rindex(b"\x1b[?25l") < shown.rindex(b"\x1b[?25h"), "the cursor is back"
+
+
+async def test_top_goes_on_when_controllers_change(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    configuration = make_configuration(buckets=256)
+    async with running_array(monkeypatch, configuration) as array:
+        process = await start(array.url, "top", "--interval", "0.2", stdout=terminal.of_child)
+        await terminal.wait_for(b"3/3 nodes up")
+    await terminal.wait_for(b"can't be reached")
+
+    async def is_asked_again() -> bool:
+        return terminal.shown[terminal.shown.rindex(b"can't be reached") :].count(b"3/3 nodes up") > 1
+
+    async with running_array(monkeypatch, configuration):
+        await eventually(is_asked_again, "looks that are not the last one")
+        process.send_signal(signal.SIGINT)
+        assert (await finish(process)).status == 0
 
 
 async def test_tokens_are_made_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
