@@ -133,6 +133,7 @@ class Core:
         self.balancing.reconfigure(configuration)
         self.election.reconfigure(configuration)
         self.views.reconfigure(configuration)
+        self.history.keep(self._vservers)
         self._stations_adopted &= self._switches.keys()
         self._lost = {switch: reason for switch, reason in self._lost.items() if switch in self._switches}
         if self._fixed:

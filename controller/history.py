@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,10 @@ class History:
                     grown[: len(rows)] = rows
                     rows = self._buckets[move.vserver_id] = grown
                 rows[move.bucket] = (now_ns, _REASONS.index(move.reason))
+
+    def keep(self, vservers: Container[int]) -> None:
+        """Other vservers than these, by id, are gone: who gets such an id later begins anew."""
+        self._buckets = {vserver_id: rows for vserver_id, rows in self._buckets.items() if vserver_id in vservers}
 
     def maybe_latest(self, vserver_id: int, bucket: int, slot: int) -> Change | None:
         """The later of the changes of a bucket and of the slot that it is in."""

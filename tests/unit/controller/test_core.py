@@ -9,70 +9,26 @@ import pytest
 
 from controller.buckets import Reason
 from controller.changes import Changes
-from controller.core import Core
-from controller.diff import Operation, diff
 from controller.entries import SPLIT_SLOT, Entry, Key, Kind
-from controller.events import Event, EventKind, EventLog
-from controller.health import Check, CheckKind, Outcome
-from pentaflow.config import Configuration
+from controller.events import EventKind
 from support.configurations import small_document
-
-MS = 1_000_000
-# Idle notices count from when the switch has been active for a bucket's idle timeout.
-PATH = Check(CheckKind.PATH, "s1", "web")
+from support.core import MS, CoreWorld
 
 
-class World:
-    """A core, a switch `s1`, and the events that were told."""
+class World(CoreWorld):
+    """One vserver of 256 buckets."""
 
     def __init__(self, entries: Mapping[Key, Entry] | None = None, **vserver: Any) -> None:
         document = small_document()
         document["vservers"][0] |= {"buckets": 256} | vserver
-        self.told: list[Event] = []
-        self.core = Core(
-            Configuration.model_validate(document),
-            random_hash_keys={1: 0xABCD},
-            station_capacity=2,
-            transit_cells=65_536,
-            events=EventLog(epoch_offset_ns=1_000 * MS, listener=self.told.append),
-            now_ns=0,
-        )
-        self.entries = self.core.assignment.new_actual()
-        self.entries.update(entries or {})
-
-    def reconcile(self) -> int:
-        updates = self._write([key for batch in self.core.reconcile("s1", self.entries, 0) for key in batch])
-        self.core.reconciled("s1", updates, 0, 0)
-        return updates + sum(self.carry_out(changes) for changes in self.core.elect(0))
-
-    def carry_out(self, changes: Changes | None) -> int:
-        return self._write(changes.keys) if changes else 0
+        super().__init__(document, entries)
 
     def check(self, node_id: int, failure: str = "", *, now_ns: int = 0) -> Changes | None:
-        return self.core.observe(node_id, PATH, Outcome(started_ns=now_ns, failure=failure), now_ns)
+        self.now_ns = now_ns
+        return self.observe(node_id, failure)
 
     def fail(self, node_id: int, *, at_ms: int = 0) -> Changes | None:
         return [self.check(node_id, "no answer", now_ns=(at_ms + n * 100) * MS) for n in range(3)][-1]
-
-    def settle(self, *, at_ms: int = 3_000) -> None:
-        """What happened before is no part of a mass failure any more; all comes home."""
-        changes = self.core.tick(100, at_ms * MS)
-        while changes:
-            self.carry_out(changes)
-            changes = self.core.tidy(100)
-
-    def events(self, kind: EventKind) -> list[dict[str, Any]]:
-        return [dict(event.details) for event in self.told if event.kind is kind]
-
-    def _write(self, keys: Any) -> int:
-        updates = diff(keys, lambda key: self.core.maybe_entry("s1", key), self.entries)
-        for operation, key, entry in updates:
-            if operation is Operation.DELETE:
-                del self.entries[key]
-            else:
-                assert entry is not None
-                self.entries[key] = entry
-        return len(updates)
 
 
 def test_a_second_reconcile_finds_nothing_to_write() -> None:
@@ -149,18 +105,9 @@ def test_traffic_waits_for_the_first_node_that_comes_back() -> None:
 def test_a_node_that_was_removed_gives_its_buckets_away_and_its_slots_back() -> None:
     before = World()
     before.reconcile()
-    document = small_document()
-    document["vservers"][0]["buckets"] = 256
-    del document["nodes"][1]
     after = World(before.entries)
-    after.core = Core(
-        Configuration.model_validate(document),
-        random_hash_keys={1: 1},
-        station_capacity=2,
-        transit_cells=65_536,
-        events=EventLog(epoch_offset_ns=0, listener=after.told.append),
-        now_ns=0,
-    )
+    del after.document["nodes"][1]
+    after.start_controller()
     assert after.reconcile() == 16, "its slots are re-pointed, no bucket is written"
     while changes := after.core.tidy(100):
         after.carry_out(changes)
@@ -206,16 +153,7 @@ def test_addresses_of_vips_and_probes_are_not_learnt(mac: int) -> None:
 
 
 def test_without_nodes_the_rest_of_the_switch_is_still_set_up() -> None:
-    world = World()
-    world.core = Core(
-        Configuration.model_validate(small_document() | {"nodes": []}),
-        random_hash_keys={1: 1},
-        station_capacity=2,
-        transit_cells=65_536,
-        events=EventLog(epoch_offset_ns=0, listener=world.told.append),
-        now_ns=0,
-    )
-    world.entries = world.core.assignment.new_actual()
+    world = CoreWorld(small_document() | {"nodes": []})
     assert world.reconcile() == 7
     assert world.core.tidy(10) is None
 

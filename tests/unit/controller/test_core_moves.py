@@ -5,65 +5,39 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controller.changes import Changes
-from controller.core import Core
-from controller.diff import Operation, diff
 from controller.entries import SPLIT_SLOT, Kind
-from controller.events import Event, EventKind, EventLog
-from controller.health import Check, CheckKind, Outcome
+from controller.events import EventKind
 from controller.intents import Intent
-from pentaflow.config import Configuration, NodeState
+from pentaflow.config import NodeState
 from support.configurations import small_document
+from support.core import CoreWorld, S
 
-S = 1_000_000_000
 BUCKETS = 256
-PATH = Check(CheckKind.PATH, "s1", "web")
 
 
-class World:
-    """A core and a switch; nodes answer for the connections that `open` says: (node, bucket) → how many."""
+class World(CoreWorld):
+    """Nodes answer for the connections that `open` says: (node, bucket) → how many."""
 
     def __init__(self, **moves: Any) -> None:
         document = small_document()
         document["vservers"][0] |= {"buckets": BUCKETS}
         document["controller"] = {"moves": {"max_split": 64} | moves}
-        self.configuration = Configuration.model_validate(document)
-        self.now_ns = 100 * S
         self.open: dict[tuple[int, int], int] = {}
-        self.start_controller()
-        self.entries = self.core.assignment.new_actual()
+        super().__init__(document, now_ns=100 * S)
         self.reconcile()
 
-    def start_controller(self) -> None:
-        self.told: list[Event] = []
-        self.core = Core(
-            self.configuration,
-            random_hash_keys={1: 1},
-            station_capacity=9,
-            transit_cells=65_536,
-            events=EventLog(epoch_offset_ns=0, listener=self.told.append),
-            now_ns=self.now_ns,
-        )
-
     def reconcile(self) -> int:
-        written = self._write([key for batch in self.core.reconcile("s1", self.entries, self.now_ns) for key in batch])
-        self.core.reconciled("s1", written, self.now_ns, self.now_ns)
-        written += sum(self.carry_out(changes) for changes in self.core.elect(self.now_ns))
+        written = super().reconcile()
         self.core.written({"s1"}, self.now_ns)
         return written
 
     def check(self, node_id: int, failure: str = "") -> None:
         for _ in range(3):
-            self.carry_out(
-                self.core.observe(node_id, PATH, Outcome(started_ns=self.now_ns, failure=failure), self.now_ns)
-            )
+            self.carry_out(self.observe(node_id, failure))
 
     def up(self) -> None:
         self.check(1)
         self.check(2)
-
-    def carry_out(self, changes: Changes | None) -> int:
-        return self._write(changes.keys) if changes else 0
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -94,19 +68,6 @@ class World:
 
     def splits(self) -> int:
         return sum(entry.other_action == SPLIT_SLOT for key, entry in self.entries.items() if key.kind is Kind.BUCKET)
-
-    def events(self, kind: EventKind) -> list[dict[str, Any]]:
-        return [dict(event.details) for event in self.told if event.kind is kind]
-
-    def _write(self, keys: Any) -> int:
-        updates = diff(keys, lambda key: self.core.maybe_entry("s1", key), self.entries)
-        for operation, key, entry in updates:
-            if operation is Operation.DELETE:
-                del self.entries[key]
-            else:
-                assert entry is not None
-                self.entries[key] = entry
-        return len(updates)
 
 
 def test_nothing_moves_without_cause_or_while_a_node_is_unknown() -> None:
@@ -159,9 +120,7 @@ def test_a_drain_ends_at_the_operators_deadline() -> None:
 
 def test_a_drain_that_the_configuration_asks_for_has_the_default_deadline() -> None:
     world = World(drain_deadline_s=20)
-    document = world.configuration.model_dump()
-    document["nodes"][0]["state"] = "draining"
-    world.configuration = Configuration.model_validate(document)
+    world.document["nodes"][0]["state"] = "draining"
     world.start_controller()
     world.reconcile()
     world.up()

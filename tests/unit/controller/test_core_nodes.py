@@ -7,24 +7,19 @@ from typing import Any
 import pytest
 
 from controller.alarms import AlarmKind
-from controller.changes import Changes
-from controller.core import Core
-from controller.diff import Operation, diff
-from controller.entries import Entry, Key, Kind
-from controller.events import Event, EventKind, EventLog
-from controller.health import Check, CheckKind, Health, Outcome
+from controller.entries import Kind
+from controller.events import EventKind
+from controller.health import Health
 from controller.intents import Intent
-from pentaflow.config import Configuration, NodeState
+from pentaflow.config import NodeState
 from support.configurations import small_document
+from support.core import CoreWorld, S
 
-MS = 1_000_000
-S = 1_000 * MS
-PATH = Check(CheckKind.PATH, "s1", "web")
 VIP_ENTRIES = 2
 
 
-class World:
-    """A core with ten nodes, all up, and a switch that holds what it should."""
+class World(CoreWorld):
+    """Ten nodes, all up, and a switch that holds what it should."""
 
     def __init__(self, nodes: int = 10, **health: Any) -> None:
         document = small_document()
@@ -33,31 +28,15 @@ class World:
             document["nodes"][0] | {"name": f"n{i}", "id": i, "mac": f"02:00:00:00:01:{i:02x}"}
             for i in range(1, nodes + 1)
         ]
-        self.told: list[Event] = []
-        self.core = Core(
-            Configuration.model_validate(document),
-            random_hash_keys={1: 1},
-            station_capacity=9,
-            transit_cells=65_536,
-            events=EventLog(epoch_offset_ns=0, listener=self.told.append),
-            now_ns=0,
-        )
-        self.entries: dict[Key, Entry] = {}
-        actual = self.core.assignment.new_actual()
-        self._write([key for batch in self.core.reconcile("s1", actual, 0) for key in batch])
-        self.core.reconciled("s1", 0, 0, 0)
-        for changes in self.core.elect(0):
-            self._write(changes.keys)
+        super().__init__(document)
+        self.reconcile()
         self.up(range(1, nodes + 1), at_ns=0)
 
     def up(self, nodes: range, *, at_ns: int) -> int:
-        return self._check(nodes, Outcome(started_ns=at_ns), 2, at_ns)
+        return self._check(nodes, "", 2, at_ns)
 
     def fail(self, nodes: range, *, at_ns: int) -> int:
-        return self._check(nodes, Outcome(started_ns=at_ns, failure="no answer"), 3, at_ns)
-
-    def carry_out(self, changes: Changes | None) -> int:
-        return self._write(changes.keys) if changes else 0
+        return self._check(nodes, "no answer", 3, at_ns)
 
     def slots(self) -> dict[int, int]:
         return {key.match[0]: entry.params[0] for key, entry in self.entries.items() if key.kind is Kind.SLOT}
@@ -70,23 +49,9 @@ class World:
     def alarms(self) -> list[tuple[AlarmKind, str]]:
         return [(alarm.key.kind, alarm.key.subject) for alarm in self.core.alarms()]
 
-    def events(self, kind: EventKind) -> list[dict[str, Any]]:
-        return [dict(event.details) for event in self.told if event.kind is kind]
-
-    def _check(self, nodes: range, outcome: Outcome, times: int, now_ns: int) -> int:
-        return sum(
-            self.carry_out(self.core.observe(node_id, PATH, outcome, now_ns)) for node_id in nodes for _ in range(times)
-        )
-
-    def _write(self, keys: Any) -> int:
-        updates = diff(keys, lambda key: self.core.maybe_entry("s1", key), self.entries)
-        for operation, key, entry in updates:
-            if operation is Operation.DELETE:
-                del self.entries[key]
-            else:
-                assert entry is not None
-                self.entries[key] = entry
-        return len(updates)
+    def _check(self, nodes: range, failure: str, times: int, now_ns: int) -> int:
+        self.now_ns = now_ns
+        return sum(self.carry_out(self.observe(node_id, failure)) for node_id in nodes for _ in range(times))
 
 
 def test_a_mass_failure_keeps_the_map_as_it_was_before_and_raises_an_alarm() -> None:
@@ -229,13 +194,6 @@ def test_a_cleared_intent_is_an_event_too() -> None:
 def test_the_configured_state_keeps_new_buckets_away(state: str) -> None:
     document = small_document()
     document["nodes"][0]["state"] = state
-    core = Core(
-        Configuration.model_validate(document),
-        random_hash_keys={1: 1},
-        station_capacity=9,
-        transit_cells=65_536,
-        events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
-        now_ns=0,
-    )
-    core.reconcile("s1", core.assignment.new_actual(), 0)
-    assert core.map.node_loads()[1] == 0
+    world = CoreWorld(document)
+    world.reconcile()
+    assert world.core.map.node_loads()[1] == 0

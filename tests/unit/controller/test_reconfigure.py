@@ -6,50 +6,27 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
-from controller.core import Core
-from controller.diff import Operation, diff
+from controller.buckets import Reason
 from controller.entries import Kind
-from controller.events import EventLog
 from controller.explain import explain
 from controller.health import Check, CheckKind, Outcome
 from pentaflow.config import Configuration
 from support.configurations import small_document
+from support.core import CoreWorld
 
 BUCKETS = 256
 NEW_NODE = {"name": "n3", "id": 3, "mac": "02:00:00:00:01:03", "ports": {"s1": 1}, "management": "10.255.0.3:8081"}
 
 
-class World:
-    """A core with a switch that holds what it should, and the document that it was configured by."""
+class World(CoreWorld):
+    """Two nodes that are up, and a switch that holds what it should."""
 
     def __init__(self) -> None:
-        self.document: dict[str, Any] = small_document()
-        self.document["vservers"][0]["buckets"] = BUCKETS
-        self.core = Core(
-            Configuration.model_validate(self.document),
-            random_hash_keys={1: 0xABCD},
-            station_capacity=2,
-            transit_cells=65_536,
-            events=EventLog(epoch_offset_ns=0, listener=lambda _: None),
-            now_ns=0,
-        )
-        self.entries = self.core.assignment.new_actual()
-        self.reconcile()
-        self.core.elect(0)
+        document = small_document()
+        document["vservers"][0]["buckets"] = BUCKETS
+        super().__init__(document)
         self.reconcile()
         self.up(1, 2)
-
-    def reconcile(self) -> int:
-        keys = [key for batch in self.core.reconcile("s1", self.entries, 0) for key in batch]
-        updates = diff(keys, lambda key: self.core.maybe_entry("s1", key), self.entries)
-        for operation, key, entry in updates:
-            if operation is Operation.DELETE:
-                del self.entries[key]
-            else:
-                assert entry is not None
-                self.entries[key] = entry
-        self.core.reconciled("s1", len(updates), 0, 0)
-        return len(updates)
 
     def up(self, *nodes: int) -> None:
         for vserver in self.core.configuration.vservers:
@@ -72,8 +49,6 @@ def test_a_vserver_comes_with_a_key_of_its_own_and_goes_without_a_trace() -> Non
     before = dict(world.entries)
     second = world.document["vservers"][0] | {"name": "mail", "id": 2, "vip": "10.0.0.101", "port": 993}
     world.reconfigure(lambda document: document["vservers"].append(second))
-    world.core.elect(0)
-    world.reconcile()
     assert world.core.hash_keys == {1: 0xABCD, 2: 0xEF}, "the key in use stays"
     assert (world.buckets_of(1), world.buckets_of(2)) == (BUCKETS, BUCKETS)
     assert before.items() <= dict(world.entries).items(), "what served goes on"
@@ -94,6 +69,20 @@ def test_a_node_comes_without_a_bucket_that_moves_at_once() -> None:
     world.reconfigure(lambda document: document["nodes"].pop())
     assert set(world.core.health) == {1, 2}
     assert world.core.map.buckets[1].tolist() == before
+
+
+def test_a_vserver_that_takes_the_id_of_one_that_is_gone_has_no_history_of_it() -> None:
+    world = World()
+    first = world.document["vservers"][0]
+    second = first | {"name": "mail", "id": 2, "vip": "10.0.0.101"}
+    world.reconfigure(lambda document: document["vservers"].append(second))
+    bucket_map = world.core.map
+    move = bucket_map.moved(2, 7, 16 if bucket_map.maybe_node(2, 7) == 2 else 32, Reason.DRAIN)
+    world.core.history.record([move], 5)
+    assert world.core.history.maybe_latest(2, 7, move.to_slot) == (5, Reason.DRAIN)
+    world.reconfigure(lambda document: document["vservers"].pop())
+    world.reconfigure(lambda document: document["vservers"].append(second | {"name": "shop"}))
+    assert world.core.history.maybe_latest(2, 7, move.to_slot) is None
 
 
 def test_other_weights_move_buckets_by_a_plan_only() -> None:
