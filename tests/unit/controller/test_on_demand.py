@@ -11,36 +11,30 @@ from controller.buckets import UNASSIGNED, Reason
 from controller.changes import Changes
 from controller.core import Core
 from controller.entries import Entry, Key, Kind
-from controller.events import EventLog
 from controller.on_demand import Fate, HeldPackets
 from pentaflow.config import AssignmentMode, Configuration
 from support.configurations import small_document
+from support.core import CoreWorld
 
 BUCKETS = 256
 
 
-def make_configuration(**vserver: Any) -> Configuration:
+def make_document(**vserver: Any) -> dict[str, Any]:
     document = small_document()
     document["nodes"][1]["weight"] = 3
     document["vservers"][0] |= {"buckets": BUCKETS, "assignment": "on_demand"} | vserver
-    return Configuration.model_validate(document)
+    return document
+
+
+def make_configuration(**vserver: Any) -> Configuration:
+    return Configuration.model_validate(make_document(**vserver))
 
 
 def make_core(entries: dict[Key, Entry] | None = None, **vserver: Any) -> Core:
     """A core that has read back a switch with these entries."""
-    core = Core(
-        make_configuration(**vserver),
-        random_hash_keys={1: 1},
-        station_capacity=2,
-        transit_cells=65_536,
-        events=EventLog(epoch_offset_ns=0, listener=lambda event: None),
-        now_ns=0,
-    )
-    actual = core.assignment.new_actual()
-    actual.update(entries or {})
-    for _ in core.reconcile("s1", actual, 0):
-        pass
-    return core
+    world = CoreWorld(make_document(**vserver), entries)
+    world.reconcile()
+    return world.core
 
 
 def bucket_key(bucket: int) -> Key:
