@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
+from pentaflow.addresses import IpAddress
 from pentaflow.checksum import internet_checksum
 
 _BROADCAST = (1 << 48) - 1
@@ -23,6 +24,11 @@ _HOP_LIMIT = 255
 _ADVERTISEMENT = 136
 _OVERRIDE = 0x2000_0000
 _TARGET_LINK_ADDRESS = 2
+
+
+def announcement(vip: IpAddress, mac: int) -> tuple[bytes, ...]:
+    """The frames that announce a VIP of either family."""
+    return gratuitous_arp(vip, mac) if isinstance(vip, IPv4Address) else (unsolicited_advertisement(vip, mac),)
 
 
 def gratuitous_arp(vip: IPv4Address, mac: int) -> tuple[bytes, bytes]:

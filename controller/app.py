@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from controller.addresses import check_macs
 from controller.api import create_api
 from controller.api.access import Authenticator
 from controller.changes import Changes
@@ -277,6 +278,7 @@ class Controller:
         self._api: ASGIApp = self._follower_api
 
     def _check(self, configuration: Configuration) -> None:
+        check_macs(configuration, "the configuration")
         check_capacity(self._pipeline.p4info, configuration, str(self._pipeline.p4info_path))
         maybe_authority(configuration)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from controller.buckets import Move, SlotMove
 from controller.entries import Key, Kind
+from pentaflow.addresses import IpAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Changes:
     switch: str | None = None
     urgent_for: str = ""
     cause_event_id: int = 0
-    vip: IPv4Address | None = None
+    vip: IpAddress | None = None
     is_assignment: bool = False
 
     @property

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from controller.actual import Actual
 from controller.addresses import probe_mac, vip_mac
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
-from controller.announcements import gratuitous_arp
+from controller.announcements import announcement
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.balancing import Balancing
@@ -102,7 +102,7 @@ class Core:
         self._vservers = {vserver.id: vserver for vserver in configuration.vservers}
         self._vips = {vserver.name: vserver.vip for vserver in configuration.vservers}
         reserved = frozenset(
-            [probe_mac(switch.probe_address) for switch in configuration.switches]
+            [probe_mac(address) for switch in configuration.switches for address in switch.probe_addresses]
             + [vip_mac(vserver.vip) for vserver in configuration.vservers]
         )
         before, self.stations = self.stations, {}
@@ -302,7 +302,7 @@ class Core:
     def announcements(self, now_ns: int) -> list[Announcement]:
         """What is to be told to the LAN now."""
         return [
-            Announcement(switch=step.switch, frames=gratuitous_arp(step.vip, vip_mac(step.vip)))
+            Announcement(switch=step.switch, frames=announcement(step.vip, vip_mac(step.vip)))
             for step in self.election.announcements(now_ns)
             if step.vip in self._announced
         ]
@@ -404,7 +404,9 @@ class Core:
             (EventKind.VIPS_ANNOUNCED, self._announced - before),
         ):
             if vips:
-                self.events.add(kind, now_ns, vips=", ".join(map(str, sorted(vips))))
+                self.events.add(
+                    kind, now_ns, vips=", ".join(map(str, sorted(vips, key=lambda vip: (vip.version, int(vip)))))
+                )
         if self._announced == before or not self._fixed:
             return ()
         old, self._fixed = self._fixed, self._make_fixed()

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
+from pentaflow.addresses import IpAddress
 from pentaflow.config import Configuration
 
 FENCE_TIMEOUT_NS = 300_000_000
@@ -32,7 +32,7 @@ _NS_PER_S = 1_000_000_000
 class Transition:
     """The active switch of a VIP has changed; `before` is empty when there was none."""
 
-    vip: IPv4Address
+    vip: IpAddress
     before: str
     after: str
     reason: str
@@ -42,7 +42,7 @@ class Transition:
 class Step:
     """The entries of a VIP that a switch holds, or holds no more, have to be written."""
 
-    vip: IPv4Address
+    vip: IpAddress
     switch: str
 
 
@@ -50,7 +50,7 @@ class Step:
 class Standing:
     """How a VIP stands: its active switch (empty: none yet), since when, and who could not be fenced."""
 
-    vip: IPv4Address
+    vip: IpAddress
     active: str
     since_ns: int
     reason: str
@@ -88,7 +88,7 @@ class Election:
 
     def __init__(self, configuration: Configuration) -> None:
         self._switches: dict[str, _Candidate] = {}
-        self._vips: dict[IPv4Address, _Vip] = {}
+        self._vips: dict[IpAddress, _Vip] = {}
         self.reconfigure(configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -99,7 +99,7 @@ class Election:
         self._priorities = {switch.name: switch.priority for switch in configuration.switches}
         self._switches = {name: self._switches.get(name) or _Candidate() for name in self._priorities}
         ranked = sorted(self._priorities, key=lambda name: -self._priorities[name])
-        allowed: dict[IPv4Address, Set[str]] = {
+        allowed: dict[IpAddress, Set[str]] = {
             vserver.vip: set(vserver.schedulers or ranked) for vserver in configuration.vservers
         }
         before, self._vips = self._vips, {}
@@ -115,11 +115,11 @@ class Election:
 
     # What is asked.
 
-    def held_by(self, switch: str) -> frozenset[IPv4Address]:
+    def held_by(self, switch: str) -> frozenset[IpAddress]:
         """The VIPs whose entries a switch should have; never the same on two switches."""
         return frozenset(vip for vip, place in self._vips.items() if place.active == switch and not place.fencing)
 
-    def active(self, vip: IPv4Address) -> str:
+    def active(self, vip: IpAddress) -> str:
         """The switch that has the VIP, or is about to; empty: none yet."""
         return self._vips[vip].active
 
@@ -127,7 +127,7 @@ class Election:
         """Whether a switch is active for any VIP."""
         return any(place.active == switch for place in self._vips.values())
 
-    def has_rested(self, switch: str, vip: IPv4Address, duration_ns: int, now_ns: int) -> bool:
+    def has_rested(self, switch: str, vip: IpAddress, duration_ns: int, now_ns: int) -> bool:
         """Whether a switch has been active for a VIP for so long [B8]."""
         place = self._vips[vip]
         return place.active == switch and now_ns - place.since_ns >= duration_ns
@@ -147,7 +147,7 @@ class Election:
 
     # What is observed.
 
-    def found(self, switch: str, vips: Iterable[IPv4Address], now_ns: int) -> list[Transition]:
+    def found(self, switch: str, vips: Iterable[IpAddress], now_ns: int) -> list[Transition]:
         """A switch was read back and holds these VIPs: those that nobody is active for yet are its own."""
         found = []
         for vip in vips:
@@ -184,7 +184,7 @@ class Election:
         if candidate.is_healthy and not was_healthy:
             candidate.healthy_since_ns = now_ns
 
-    def written(self, switch: str, vip: IPv4Address, now_ns: int) -> list[Step]:
+    def written(self, switch: str, vip: IpAddress, now_ns: int) -> list[Step]:
         """A step was carried out and acknowledged: what is next."""
         place = self._vips[vip]
         if place.fencing == switch:
@@ -257,7 +257,7 @@ class Election:
     def _is_steady(self, switch: str, now_ns: int) -> bool:
         return now_ns - self._switches[switch].healthy_since_ns >= self._hold_ns
 
-    def _move(self, vip: IPv4Address, place: _Vip, after: str, reason: str, now_ns: int) -> Transition:
+    def _move(self, vip: IpAddress, place: _Vip, after: str, reason: str, now_ns: int) -> Transition:
         before, place.active, place.since_ns, place.reason = place.active, after, now_ns, reason
         place.announcements_ns = []
         place.unfenced.discard(after)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.buckets import home_node
 from controller.health import Health
 from controller.history import History
+from pentaflow.addresses import IpAddress, with_port
 from pentaflow.config import Vserver
 from pentaflow.hash import client_hash
 
@@ -43,7 +43,7 @@ def explain(
     history: History,
     vserver: Vserver,
     hash_key: int,
-    client: tuple[IPv4Address, int],
+    client: tuple[IpAddress, int],
 ) -> Explanation:
     """Which node serves a client of a vserver now, why, and since when.
 
@@ -53,14 +53,16 @@ def explain(
         history: since when, and why.
         vserver: that the client connects to.
         hash_key: of its bucket hash.
-        client: its address and port.
+        client: its address, of the VIP's family, and port.
     """
     address, port = client
     digest = client_hash(hash_key, vserver.hash, address, port, vserver.vip, vserver.port, _TCP)
     bucket = digest & (vserver.buckets - 1)
     bucket_map = assignment.map
     slots = bucket_map.buckets.get(vserver.id)
-    reasons = [f"the {vserver.hash.name.lower()} hash of {address}:{port} is bucket {bucket} of {vserver.buckets}"]
+    reasons = [
+        f"the {vserver.hash.name.lower()} hash of {with_port(address, port)} is bucket {bucket} of {vserver.buckets}"
+    ]
     slot = None if slots is None or slots[bucket] < 0 else int(slots[bucket])
     if slot is None:
         reasons.append("the bucket is not assigned yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from controller.entries import (
@@ -53,13 +54,16 @@ def check_capacity(p4info: p4i.P4Info, configuration: Configuration, place: str)
         ConfigurationError: names the first table that has not enough room.
     """
     sizes = {table.preamble.alias: table.size for table in p4info.tables}
-    vips = len({vserver.vip for vserver in configuration.vservers})
+    vips = Counter(vip.version for vip in {vserver.vip for vserver in configuration.vservers})
+    vservers = Counter(vserver.vip.version for vserver in configuration.vservers)
     needs = {
         Kind.SLOT: len(configuration.nodes) * configuration.controller.slots_per_node,
         Kind.BUCKET: sum(vserver.buckets for vserver in configuration.vservers),
-        Kind.VSERVER: len(configuration.vservers),
-        Kind.ADMIT: vips,
-        Kind.ARP: vips + 1,  # and the address that probes come from
+        Kind.VSERVER: vservers[4],
+        Kind.VSERVER_V6: vservers[6],
+        Kind.ADMIT: vips.total(),
+        Kind.ARP: vips[4] + 1,  # and the address that probes come from
+        Kind.ND: vips[6] + 1,
     }
     for kind, need in needs.items():
         if need > sizes[kind]:
@@ -67,9 +71,12 @@ def check_capacity(p4info: p4i.P4Info, configuration: Configuration, place: str)
 
 
 def station_capacity(p4info: p4i.P4Info) -> int:
-    """How many stations a switch can learn: each takes an entry in `smac` and one in `dmac`, which has one more."""
+    """How many stations a switch can learn: each takes an entry in `smac` and one in `dmac`.
+
+    `dmac` has up to two more, of the MACs that probes come from.
+    """
     sizes = {table.preamble.alias: table.size for table in p4info.tables}
-    return min(sizes[Kind.SMAC], sizes[Kind.DMAC] - 1)
+    return min(sizes[Kind.SMAC], sizes[Kind.DMAC] - 2)
 
 
 def transit_cells(p4info: p4i.P4Info) -> int:

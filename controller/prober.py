@@ -1,9 +1,9 @@
 """When to probe which node through one switch, and what the answers mean [H1].
 
-A probe is a SYN from the switch's probe address to the VIP, sent out of the node's own port to the node's own MAC, so
-it takes the path that clients' packets take from the switch on. A SYN-ACK is a success and is reset at once, so that
-nothing lingers at the node; a RST is a failure, and so is silence for `timeout_ms`. The initial sequence number is a
-keyed hash: whoever does not see the SYN cannot answer it.
+A probe is a SYN from the switch's probe address of the VIP's family to the VIP, sent out of the node's own port to the
+node's own MAC, so it takes the path that clients' packets take from the switch on. A SYN-ACK is a success and is reset
+at once, so that nothing lingers at the node; a RST is a failure, and so is silence for `timeout_ms`. The initial
+sequence number is a keyed hash: whoever does not see the SYN cannot answer it.
 
 Silence is held against a node only when it is proved that its answer is not merely late on its way through the switch
 or the controller: when the time of a probe is over, an echo is sent out of the switch's CPU port, so that the switch
@@ -183,7 +183,7 @@ class Prober:
         return [PacketOut(port=port, frame=encode_segment(reset))], [_observation(probe, "")]
 
     def _echo(self, now_ns: int) -> PacketOut:
-        mac = probe_mac(self._switch.probe_address).to_bytes(6, "big")
+        mac = probe_mac(self._switch.probe_addresses[0]).to_bytes(6, "big")
         secret = self._next_secret().to_bytes(4, "big")
         frame = mac + mac + _ETHERTYPE_ECHO.to_bytes(2, "big") + self._count.to_bytes(8, "big") + secret
         frame = frame.ljust(_MIN_FRAME_LENGTH, b"\0")
@@ -207,10 +207,11 @@ class Prober:
     def _probe(self, target: _Target, now_ns: int) -> PacketOut:
         seq = self._next_secret()
         port = _FIRST_PORT + self._count % _PORTS
+        src = self._switch.probe_address_for(target.vserver.vip)
         syn = Segment(
-            src_mac=probe_mac(self._switch.probe_address),
+            src_mac=probe_mac(src),
             dst_mac=parse_mac(target.node.mac),
-            src=self._switch.probe_address,
+            src=src,
             dst=target.vserver.vip,
             src_port=port,
             dst_port=target.vserver.port,

@@ -5,8 +5,8 @@ or arrays sees it gone instead of a black hole.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Set
-from ipaddress import IPv4Address
 
+from pentaflow.addresses import IpAddress
 from pentaflow.config import Vserver
 
 
@@ -14,10 +14,10 @@ def announced_vips(
     vservers: Iterable[Vserver],
     serving: Collection[int],
     *,
-    before: Set[IPv4Address],
+    before: Set[IpAddress],
     withdraws: bool,
     is_held: bool,
-) -> frozenset[IPv4Address]:
+) -> frozenset[IpAddress]:
     """The VIPs that have a node to serve them, or may have one.
 
     Args:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from pentaflow.addresses import IpAddress, parse_service_address, with_port
 from pentaflow.hash import HashKeyKind
 
 
@@ -64,7 +65,7 @@ class HostPort(Model):
     port: Integer = Field(ge=0, le=65535)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return with_port(self.host, self.port)
 
 
 def _host_port(value: object) -> object:
@@ -88,10 +89,18 @@ def _hash_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def _address(value: object) -> object:
-    if isinstance(value, int):
-        raise ValueError(f"{value} is not an IPv4 address")
-    return value
+def _address_v4(value: object) -> IPv4Address:
+    address = parse_service_address(value)
+    if not isinstance(address, IPv4Address):
+        raise ValueError(f"{address} is not an IPv4 address; probe_address_v6 takes it")
+    return address
+
+
+def _address_v6(value: object) -> IPv6Address:
+    address = parse_service_address(value)
+    if not isinstance(address, IPv6Address):
+        raise ValueError(f"{address} is not an IPv6 address; probe_address takes it")
+    return address
 
 
 def _hash_key_kind(value: object) -> object:
@@ -116,7 +125,7 @@ class MisplacedError(ValueError):
 
 # YAML's booleans are no numbers here, nor are its numbers addresses.
 Integer = Annotated[int, Strict()]
-Address = Annotated[IPv4Address, BeforeValidator(_address)]
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_service_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Mac = Annotated[str, AfterValidator(lambda v: format_mac(parse_mac(v)))]
 Endpoint = Annotated[HostPort, BeforeValidator(_host_port)]
@@ -259,19 +268,36 @@ class SwitchTls(Model):
 
 
 class Switch(Model):
-    """A scheduler: a P4Runtime target, its layer-2 ports and the address that its probes come from.
+    """A scheduler: a P4Runtime target, its layer-2 ports and the addresses that its probes come from.
 
-    Of several, the healthy one with the highest `priority` is active for a VIP; ties in the order of the file.
+    A VIP is probed from an address of its family. Of several switches, the healthy one with the highest `priority` is
+    active for a VIP; ties in the order of the file.
     """
 
     name: Name
     grpc: Endpoint
     device_id: Integer = Field(default=1, ge=0)
     ports: tuple[Port, ...] = Field(min_length=1)
-    probe_address: Address
+    probe_address: Annotated[IPv4Address, BeforeValidator(_address_v4)] | None = None
+    probe_address_v6: Annotated[IPv6Address, BeforeValidator(_address_v6)] | None = None
     priority: Integer = Field(default=100, ge=0, le=255)
     tls: SwitchTls | None = None
     mac_ageing_s: Seconds = 300
+
+    @model_validator(mode="after")
+    def _probes(self) -> Self:
+        if not self.probe_addresses:
+            raise ValueError("probe_address (IPv4), probe_address_v6 or both are needed: what probes come from")
+        return self
+
+    @property
+    def probe_addresses(self) -> tuple[IpAddress, ...]:
+        """All addresses that probes come from; at least one."""
+        return tuple(address for address in (self.probe_address, self.probe_address_v6) if address is not None)
+
+    def probe_address_for(self, vip: IpAddress) -> IpAddress:
+        """What probes of a VIP come from; a configuration has it for each of its VIPs."""
+        return next(address for address in self.probe_addresses if address.version == vip.version)
 
 
 class NodeState(StrEnum):
@@ -418,11 +444,7 @@ class Configuration(Model):
                 if value in seen:
                     raise MisplacedError(location, f"{value} is used twice")
                 seen.add(value)
-        vips = {vserver.vip for vserver in self.vservers}
-        for i, switch in enumerate(self.switches):
-            if switch.probe_address in vips:
-                location = ("switches", i, "probe_address")
-                raise MisplacedError(location, f"{switch.probe_address} is a VIP; probes need an address of their own")
+        self._check_probe_addresses()
         pools = [pool.name for pool in self.pools]
         for i, vserver in enumerate(self.vservers):
             if vserver.pool not in pools:
@@ -438,6 +460,22 @@ class Configuration(Model):
                     raise MisplacedError(location, f"switch {name} has no port {port}")
         self._check_schedulers()
         return self
+
+    def _check_probe_addresses(self) -> None:
+        vips = {vserver.vip: vserver for vserver in self.vservers}
+        for i, switch in enumerate(self.switches):
+            for name in ("probe_address", "probe_address_v6"):
+                if (address := getattr(switch, name)) in vips:
+                    raise MisplacedError(
+                        ("switches", i, name), f"{address} is a VIP; probes need an address of their own"
+                    )
+            versions = {address.version for address in switch.probe_addresses}
+            for vip, vserver in vips.items():
+                if vip.version not in versions:
+                    name = "probe_address" if vip.version == 4 else "probe_address_v6"
+                    raise MisplacedError(
+                        ("switches", i), f"{name} is missing: vserver {vserver.name} at {vip} is probed from it"
+                    )
 
     def _check_schedulers(self) -> None:
         switches = [switch.name for switch in self.switches]
@@ -457,14 +495,19 @@ class Configuration(Model):
     def _unique(self) -> Iterator[list[tuple[Location, object]]]:
         """Values that must differ from each other, each with its place."""
         for group, names in (
-            ("switches", ("name", "probe_address")),
+            ("switches", ("name",)),
             ("nodes", ("name", "id", "mac")),
             ("vservers", ("name", "id")),
             ("pools", ("name",)),
         ):
             for name in names:
                 yield [((group, i, name), getattr(item, name)) for i, item in enumerate(getattr(self, group))]
-        yield [(("vservers", i, "vip"), f"{v.vip}:{v.port}/{v.protocol}") for i, v in enumerate(self.vservers)]
+        for name in ("probe_address", "probe_address_v6"):
+            found = [(("switches", i, name), getattr(switch, name)) for i, switch in enumerate(self.switches)]
+            yield [(location, address) for location, address in found if address is not None]
+        yield [
+            (("vservers", i, "vip"), f"{with_port(v.vip, v.port)}/{v.protocol}") for i, v in enumerate(self.vservers)
+        ]
         for p, pool in enumerate(self.pools):
             for name in ("name", "id"):
                 yield [(("pools", p, "servers", i, name), getattr(s, name)) for i, s in enumerate(pool.servers)]

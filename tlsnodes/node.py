@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from pentaflow.addresses import with_port
 from pentaflow.config import Configuration, CookieMode, Node, Pool, Vserver
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.files import read_secret
@@ -224,7 +225,7 @@ def _listener(host: str, port: int, place: str) -> Iterator[socket.socket]:
             listener.bind(address)
             listener.listen(BACKLOG)
         except OSError as error:
-            raise HostError(place, f"cannot listen on {host}:{port}: {_why(error)}") from None
+            raise HostError(place, f"cannot listen on {with_port(host, port)}: {_why(error)}") from None
         yield listener
 
 
@@ -241,7 +242,7 @@ def _why(error: OSError) -> str:
 
 
 def _address(service: _Service) -> str:
-    return f"{service.vserver.vip}:{service.vserver.port}"
+    return with_port(service.vserver.vip, service.vserver.port)
 
 
 def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, ValidationError
 
+from pentaflow.addresses import IpAddress
 from pentaflow.config import Buckets, HashKey, HashKind, Model, Name, nearest
 from pentaflow.hash_arrays import client_hashes
 
@@ -54,7 +54,7 @@ class OpenConnections:
             do not count.
     """
 
-    vip: IPv4Address
+    vip: IpAddress
     port: int
     clients: Sequence[bytes]
 

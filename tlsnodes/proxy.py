@@ -99,9 +99,9 @@ class ClientConnection(asyncio.Protocol):
         self._proxy.statistics.connections += 1
         peer = transport.get_extra_info("peername")
         if peer:
-            self._peer = peer[0]
+            self._peer = peer[0].partition("%")[0]  # a link-local client's comes with this host's interface
             family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
-            self.client = socket.inet_pton(family, peer[0]) + peer[1].to_bytes(2, "big")
+            self.client = socket.inet_pton(family, self._peer) + peer[1].to_bytes(2, "big")
         else:
             self._peer = "unknown"  # a client that is already gone has no name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -22,6 +22,7 @@ from controller.repository import Repository
 from controller.running import Running
 from controller.southbound import NotConnected, ReadFailed, SessionState
 from controller.status_document import ServerStatus, StatusDocument
+from pentaflow.addresses import IpAddress
 from pentaflow.config import NodeState, Vserver
 
 _NS_PER_S = 1_000_000_000
@@ -151,7 +152,7 @@ async def explain_client(
     """Which node serves a client now, why, and since when."""
     running = _running(request)
     found = _find_vserver(running, vserver)
-    address, port = _client(client)
+    address, port = _client(client, found.vip)
     core = running.core
     hash_key = core.hash_keys.get(found.id)
     if hash_key is None:
@@ -170,14 +171,17 @@ async def explain_client(
     )
 
 
-def _client(text: str) -> tuple[IPv4Address, int]:
+def _client(text: str, vip: IpAddress) -> tuple[IpAddress, int]:
     host, _, port = text.rpartition(":")
     try:
-        address = IPv4Address(host)
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         address = None
     if address is None or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{text!r} is not ADDRESS:PORT", path="client")
+    if address.version != vip.version:
+        sentence = f"{address} is an IPv{address.version} address, and the VIP is {vip}"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, sentence, path="client")
     return address, int(port)
 
 

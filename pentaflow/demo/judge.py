@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
+from pentaflow.addresses import IpAddress
 from pentaflow.demo.traffic import Request, first_failure
 from pentaflow.hash import HashKeyKind, client_hash
 
@@ -25,10 +25,10 @@ class BucketMap:
     nodes: tuple[str, ...]
     hash_key: int
     kind: HashKeyKind
-    vip: IPv4Address
+    vip: IpAddress
     port: int
 
-    def node_of(self, client: IPv4Address, client_port: int) -> str:
+    def node_of(self, client: IpAddress, client_port: int) -> str:
         """The node that serves this client's connection."""
         value = client_hash(self.hash_key, self.kind, client, client_port, self.vip, self.port, _TCP)
         return self.nodes[value & (len(self.nodes) - 1)]

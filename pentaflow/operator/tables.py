@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pentaflow.addresses import with_port
+
 _STYLES = {
     "up": "green",
     "ready": "green",
@@ -94,7 +96,7 @@ def vservers(rows: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         shares = ", ".join(f"{node} {count:,}" for node, count in row["node_buckets"].items())
         active = row["active_switch"] or _DASH
-        address = f"{row['vip']}:{row['port']}/{row['protocol']}"
+        address = f"{with_port(row['vip'], row['port'])}/{row['protocol']}"
         table.add_row(row["name"], address, f"{row['buckets']:,}", row["hash"], row["pool"], active, shares)
     return table
 

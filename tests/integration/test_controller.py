@@ -81,7 +81,7 @@ async def test_an_empty_switch_gets_everything_and_nodes_come_up(array: VirtualA
     switch, vserver = array.configuration.switches[0], array.configuration.vservers[0]
     assert entries[Key(Kind.ARP, (0, int(vserver.vip)))] == Entry((vip_mac(vserver.vip),))
     assert entries[Key(Kind.ADMIT, (0, vip_mac(vserver.vip)))] == Entry()
-    assert entries[Key(Kind.DMAC, (0, probe_mac(switch.probe_address)))] == Entry((510,))
+    assert entries[Key(Kind.DMAC, (0, probe_mac(switch.probe_addresses[0])))] == Entry((510,))
     assert entries[Key(Kind.MULTICAST_GROUP, (1,))] == Entry((1, 2, 3, 4))
     assert all(array.resets.values()), "a probe's connection is reset, so that nothing lingers at the node"
 

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pentaflow.addresses import parse_service_address
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError
 from pentaflow.parsing import parse
@@ -18,7 +19,17 @@ from support.configurations import small_document
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True).map(lambda name: f"n{name}")
 host_ports = st.tuples(st.sampled_from(["127.0.0.1", "node-1.example", "::1"]), st.integers(0, 65535))
 endpoints = host_ports.map(lambda end: f"{end[0]}:{end[1]}")
-addresses = st.ip_addresses(v=4).map(str)
+
+
+def is_usable(text: str) -> bool:
+    try:
+        return bool(parse_service_address(text))
+    except ValueError:
+        return False
+
+
+addresses_v4 = st.ip_addresses(v=4).map(str).filter(is_usable)
+addresses_v6 = st.ip_addresses(v=6).map(str).filter(is_usable)
 macs = st.integers(0, 2**40 - 1).map(lambda value: (0x02 << 40 | value).to_bytes(6, "big").hex(":"))
 
 
@@ -34,11 +45,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "name": names,
             "grpc": endpoints,
             "ports": st.lists(st.integers(1, 509), min_size=1, max_size=6, unique=True),
-            "probe_address": addresses,
+            "probe_address": addresses_v4,
+            "probe_address_v6": addresses_v6,
         },
         optional={"device_id": st.integers(0, 2**63), "mac_ageing_s": st.floats(0.001, 86_400)},
     )
-    switches: list[dict[str, Any]] = draw(st.lists(switch, max_size=2, unique_by=unique_by("name", "probe_address")))
+    switches: list[dict[str, Any]] = draw(
+        st.lists(switch, max_size=2, unique_by=unique_by("name", "probe_address", "probe_address_v6"))
+    )
     ports = st.fixed_dictionaries(
         {}, optional={item["name"]: st.sampled_from(item["ports"]) for item in switches}
     ).filter(bool)
@@ -57,7 +71,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         {
             "name": names,
             "id": st.integers(1, 65535),
-            "vip": addresses,
+            "vip": addresses_v4 | addresses_v6,
             "tls": st.just({"certificate": "web.pem", "key": "web.key"}),
             "pool": st.sampled_from([item["name"] for item in pools]),
         },
@@ -68,7 +82,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "persistence": st.just({"cookie": {"session_cookie": "sid", "mode": "plain"}}),
         },
     )
-    probes = {item["probe_address"] for item in switches}
+    probes = {item[name] for item in switches for name in ("probe_address", "probe_address_v6")}
     vserver = vserver.filter(lambda item: item["vip"] not in probes)
     vservers = draw(st.lists(vserver, max_size=2, unique_by=unique_by("name", "id", "vip")))
     return {"switches": switches, "nodes": nodes, "vservers": vservers, "pools": pools}

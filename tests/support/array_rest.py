@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 
 from pentaflow.config import Configuration
-from support.configurations import small_document
+from support.configurations import small_document, with_ipv6
 from support.ports import free_port
 from support.virtual_array import eventually
 
 SLOTS_PER_NODE = 16
 
 
-def make_configuration(*, health: dict[str, Any] | None = None, **vserver: Any) -> Configuration:
+def make_configuration(*, health: dict[str, Any] | None = None, ipv6: bool = False, **vserver: Any) -> Configuration:
     document = small_document()
     document["controller"] = {
         "rest": f"127.0.0.1:{free_port()}",
@@ -26,7 +26,7 @@ def make_configuration(*, health: dict[str, Any] | None = None, **vserver: Any) 
     for node in document["nodes"]:
         node["management"] = f"127.0.0.1:{management}"
     document["vservers"][0] |= vserver
-    return Configuration.model_validate(document)
+    return Configuration.model_validate(with_ipv6(document) if ipv6 else document)
 
 
 def address_of(configuration: Configuration) -> str:

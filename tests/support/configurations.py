@@ -37,6 +37,14 @@ def small_document() -> dict[str, Any]:
     }
 
 
+def with_ipv6(document: dict[str, Any]) -> dict[str, Any]:
+    """The same with an IPv6 vserver `web6`, id 2, like the first one beside it, and probes of that family."""
+    for number, switch in enumerate(document["switches"], start=1):
+        switch["probe_address_v6"] = f"2001:db8::fe0{number}"
+    document["vservers"].append(document["vservers"][0] | {"name": "web6", "id": 2, "vip": "2001:db8::100"})
+    return document
+
+
 def redundant_document() -> dict[str, Any]:
     """Two schedulers with one arm each, s1 of the higher priority."""
     document = small_document()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,7 +16,7 @@ from pentaflow.config import Configuration, HostPort, Policy, format_mac, parse_
 from pentaflow.errors import ConfigurationError
 from pentaflow.hash import HashKeyKind
 from pentaflow.parsing import parse
-from support.configurations import small_document
+from support.configurations import small_document, with_ipv6
 
 
 def parse_document(document: dict[str, Any]) -> Configuration:
@@ -121,14 +121,14 @@ def test_missing_key_is_named_with_the_line_of_what_lacks_it() -> None:
         ("vservers.0.hash", "crc", "vservers[0].hash: 'crc' is not one of src, src_port, 5tuple"),
         ("vservers.0.hash_key", "not-a-key", "vservers[0].hash_key: expected 16 hexadecimal digits"),
         ("vservers.0.protocol", "udp", "vservers[0].protocol: Input should be 'tcp'"),
-        ("vservers.0.vip", "10.0.0.256", "vservers[0].vip: Input is not a valid IPv4 address"),
+        ("vservers.0.vip", "10.0.0.256", "vservers[0].vip: '10.0.0.256' is not an IPv4 or IPv6 address"),
         ("vservers.0.persistence.cookie.session_cookie", "a b", "vservers[0].persistence.cookie.session_cookie: "),
         ("vservers.0.persistence.cookie.secret_file", None, "mode authenticated needs a secret_file"),
         ("vservers.0.persistence.cookie.server_cookie", "session", "session_cookie and server_cookie must differ"),
         ("vservers.0.idle_timeout_s", 60, "idle_timeout_s (60) must exceed timeouts.keepalive_s (60)"),
         ("vservers.0.timeouts", {"response_s": 90}, "idle_timeout_s (90) must exceed timeouts.response_s (90)"),
         ("vservers.0.id", True, "vservers[0].id: Input should be a valid integer"),
-        ("vservers.0.vip", 167772260, "vservers[0].vip: 167772260 is not an IPv4 address"),
+        ("vservers.0.vip", 167772260, "vservers[0].vip: 167772260 is not an IPv4 or IPv6 address"),
         ("nodes.0.mac", "02:00:00:00:01", "nodes[0].mac: '02:00:00:00:01' is not a MAC address like "),
         ("nodes.0.mac", "-1:00:00:00:00:01", "nodes[0].mac: '-1:00:00:00:00:01' is not a MAC address like "),
         ("nodes.0.mac", "01:00:5e:00:00:01", "nodes[0].mac: 01:00:5e:00:00:01 is not a unicast MAC address"),
@@ -271,3 +271,76 @@ def test_the_authority_of_management_addresses_is_taken_from_the_base_folder() -
 )
 def test_health_and_state_that_cannot_be_are_refused(path: str, value: object, sentence: str) -> None:
     assert error_of(yaml.safe_dump(change(path, value))).endswith(sentence)
+
+
+def test_an_ipv6_vserver_stands_beside_an_ipv4_one_with_the_same_pool() -> None:
+    configuration = parse_document(with_ipv6(small_document()))
+    (switch,), (web, web6) = configuration.switches, configuration.vservers
+    assert switch.probe_addresses == (IPv4Address("10.0.0.254"), IPv6Address("2001:db8::fe01"))
+    assert switch.probe_address_for(web.vip) == IPv4Address("10.0.0.254")
+    assert switch.probe_address_for(web6.vip) == IPv6Address("2001:db8::fe01")
+    assert web.pool == web6.pool
+
+
+@pytest.mark.parametrize("text", ["2001:DB8::100", "2001:0db8:0:0:0::0100", "2001:db8::0.0.1.0"])
+def test_any_spelling_is_the_same_vip(text: str) -> None:
+    document = with_ipv6(small_document())
+    document["vservers"].append(document["vservers"][1] | {"name": "shop", "id": 3, "vip": text})
+    assert error_of(yaml.safe_dump(document)).endswith("vservers[2].vip: [2001:db8::100]:443/tcp is used twice")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("fe80::1", "fe80::1 is a link-local address; connections need a unicast address that routers know"),
+        ("169.254.0.1", "169.254.0.1 is a link-local address; connections need a unicast address that routers know"),
+        ("ff02::1", "ff02::1 is a group address; connections need a unicast address that routers know"),
+        ("224.0.0.1", "224.0.0.1 is a group address; connections need a unicast address that routers know"),
+        ("255.255.255.255", "255.255.255.255 is a group address; connections need a unicast address that routers know"),
+        ("::", ":: is the unspecified address; connections need a unicast address that routers know"),
+        ("0.0.0.0", "0.0.0.0 is the unspecified address; connections need a unicast address that routers know"),
+        (
+            "::ffff:192.0.2.1",
+            "::ffff:192.0.2.1 is an IPv4 address in IPv6 clothes (::ffff:0:0/96); write 192.0.2.1",
+        ),
+        ("2001:db8::1%eth0", "2001:db8::1%eth0 names an interface; give an address that is the same everywhere"),
+        ("2001:db8::/64", "'2001:db8::/64' is not an IPv4 or IPv6 address"),
+    ],
+)
+def test_an_address_that_can_be_no_vip_is_refused_with_the_reason(value: str, sentence: str) -> None:
+    message = error_of(yaml.safe_dump(change("vservers.0.vip", value)))
+    assert message.partition(" vservers[0].vip: ")[2] == sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"probe_address_v6": None}, "probe_address_v6 is missing: vserver web6 at 2001:db8::100 is probed from it"),
+        ({"probe_address": None}, "probe_address is missing: vserver web at 10.0.0.100 is probed from it"),
+        (
+            {"probe_address": None, "probe_address_v6": None},
+            "probe_address (IPv4), probe_address_v6 or both are needed: what probes come from",
+        ),
+        ({"probe_address_v6": "2001:DB8::100"}, "2001:db8::100 is a VIP; probes need an address of their own"),
+        ({"probe_address": "2001:db8::1"}, "2001:db8::1 is not an IPv4 address; probe_address_v6 takes it"),
+        ({"probe_address_v6": "10.0.0.254"}, "10.0.0.254 is not an IPv6 address; probe_address takes it"),
+        ({"probe_address_v6": "fe80::1"}, "fe80::1 is a link-local address; connections need a unicast address that"),
+    ],
+)
+def test_probes_come_from_an_address_of_each_vips_family(changes: dict[str, Any], sentence: str) -> None:
+    document = with_ipv6(small_document())
+    document["switches"][0] |= changes
+    message = error_of(yaml.safe_dump(document, sort_keys=False))
+    assert ": switches[0]" in message
+    assert sentence in message
+
+
+def test_two_switches_with_one_probe_address_of_either_family() -> None:
+    document = with_ipv6(small_document())
+    document["switches"].append(document["switches"][0] | {"name": "s2", "probe_address": "10.0.0.253"})
+    assert error_of(yaml.safe_dump(document)).endswith("switches[1].probe_address_v6: 2001:db8::fe01 is used twice")
+
+
+@pytest.mark.parametrize("text", ["198.51.100.7:9100", "[2001:db8::7]:9100", "node-1.example:9100"])
+def test_end_points_are_written_as_they_are_read(text: str) -> None:
+    assert str(parse_document(change("nodes.0.management", text)).nodes[0].management) == text

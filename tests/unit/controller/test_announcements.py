@@ -8,7 +8,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from controller.announcements import gratuitous_arp, unsolicited_advertisement
+from controller.announcements import announcement, gratuitous_arp, unsolicited_advertisement
 
 VIP, MAC, MAC_TEXT = IPv4Address("10.0.0.100"), 0x02500A000064, "02:50:0a:00:00:64"
 
@@ -32,3 +32,9 @@ def test_an_unsolicited_advertisement_goes_to_all_nodes_and_overrides(address: s
         / ICMPv6NDOptDstLLAddr(lladdr=MAC_TEXT)
     )
     assert unsolicited_advertisement(IPv6Address(address), MAC) == bytes(expected)
+
+
+def test_each_family_is_announced_in_its_own_way() -> None:
+    assert announcement(VIP, MAC) == gratuitous_arp(VIP, MAC)
+    vip_v6 = IPv6Address("2001:db8::64")
+    assert announcement(vip_v6, MAC) == (unsolicited_advertisement(vip_v6, MAC),)

@@ -12,7 +12,7 @@ from controller.pipeline import load_pipeline
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, PipelineMismatchError
 from pentaflow.p4runtime import p4i
-from support.configurations import small_document
+from support.configurations import small_document, with_ipv6
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def action(p4info: p4i.P4Info, alias: str) -> p4i.Action:
 def test_the_committed_pipeline_has_everything(p4info: p4i.P4Info) -> None:
     check_p4info(p4info, "here")
     assert {t.preamble.alias for t in p4info.tables} == set(TABLES), "and no table that nobody writes"
-    assert station_capacity(p4info) == 16_383
+    assert station_capacity(p4info) == 16_382
 
 
 def rename_table(p4info: p4i.P4Info) -> None:
@@ -122,9 +122,20 @@ def test_differences_are_named(p4info: p4i.P4Info, change: Callable[[p4i.P4Info]
     assert str(caught.value) == sentence
 
 
-@pytest.mark.parametrize(("alias", "need"), [("slot", 32), ("bucket", 4096), ("vserver", 1), ("admit", 1), ("arp", 2)])
+@pytest.mark.parametrize(
+    ("alias", "need"),
+    [
+        ("slot", 32),
+        ("bucket", 2 * 4096),
+        ("vserver", 1),
+        ("vserver_v6", 1),
+        ("admit", 2),
+        ("arp", 2),
+        ("nd", 2),
+    ],
+)
 def test_each_table_is_counted(p4info: p4i.P4Info, alias: str, need: int) -> None:
-    configuration = Configuration.model_validate(small_document())
+    configuration = Configuration.model_validate(with_ipv6(small_document()))
     table(p4info, alias).size = need
     check_capacity(p4info, configuration, "s1")
     table(p4info, alias).size = need - 1

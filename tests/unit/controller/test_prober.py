@@ -11,7 +11,7 @@ from controller.health import CheckKind
 from controller.prober import Observation, PacketOut, Prober
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
 from pentaflow.config import Configuration
-from support.configurations import small_document
+from support.configurations import small_document, with_ipv6
 
 MS = 1_000_000
 
@@ -209,3 +209,29 @@ def test_the_interval_is_stretched_when_a_switch_would_carry_too_many_probes(vse
     configuration = Configuration.model_validate(document)
     prober = Prober(configuration, configuration.switches[0], key=1, now_ns=0)
     assert prober.interval_ns == interval_ms * MS
+
+
+def test_an_ipv6_vip_is_probed_from_the_address_of_its_family_beside_the_other() -> None:
+    configuration = Configuration.model_validate(with_ipv6(small_document()))
+    prober = Prober(configuration, configuration.switches[0], key=1, now_ns=0)
+    seen = {}
+    for now_ns in range(0, 100 * MS, 5 * MS):
+        for packet in prober.run(now_ns)[0]:
+            syn = syn_in(packet)
+            resets, (observation,) = prober.receive(answer_to(syn, SYN_ACK))
+            reset = syn_in(resets[0])
+            assert (reset.src, reset.dst, reset.flags) == (syn.src, syn.dst, TcpFlags.RST)
+            seen[observation.node_id, observation.check.vserver] = (str(syn.src), str(syn.dst), syn.src_mac >> 32)
+    v4, v6 = ("10.0.0.254", "10.0.0.100", 0x0251), ("2001:db8::fe01", "2001:db8::100", 0x0253)
+    assert seen == {(node, name): way for node in (1, 2) for name, way in (("web", v4), ("web6", v6))}
+
+
+def test_without_ipv4_silence_is_proved_by_an_echo_all_the_same() -> None:
+    document = with_ipv6(small_document())
+    del document["switches"][0]["probe_address"], document["vservers"][0]
+    configuration = Configuration.model_validate(document)
+    prober = Prober(configuration, configuration.switches[0], key=1, now_ns=0)
+    prober.run(0)
+    ((echo, *_), _) = prober.run(100 * MS)
+    assert echo.port == CPU_PORT
+    assert failures(prober.receive(echo.frame)[1]) == [(1, "no answer within 100 ms")]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
 
+from pentaflow.addresses import IpAddress
 from pentaflow.hash import HashKeyKind, client_hash
 from tlsnodes.open_connections import BadQuestion, OpenConnections, count_by_bucket, parse_question
 
 KEY = "00112233aabbccdd"
 GOOD: dict[str, Any] = {"hash": "src_port", "hash_key": KEY, "buckets": 4096}
-VIP = IPv4Address("192.0.2.100")
+VIPS: list[tuple[IpAddress, IpAddress]] = [
+    (IPv4Address("192.0.2.100"), IPv4Address("198.51.100.0")),
+    (IPv6Address("2001:db8::100"), IPv6Address("2001:db8:1::")),
+]
 
 
 def ask(web: object, **others: object) -> bytes:
@@ -57,19 +61,20 @@ def test_a_question_that_is_wrong_is_refused_by_place(body: bytes, status: int, 
 @pytest.mark.parametrize(
     ("name", "kind"), [("src", HashKeyKind.SRC), ("src_port", HashKeyKind.SRC_PORT), ("5tuple", HashKeyKind.FIVE_TUPLE)]
 )
-def test_counts_are_those_of_the_hash(name: str, kind: HashKeyKind) -> None:
+@pytest.mark.parametrize(("vip", "first"), VIPS, ids=["IPv4", "IPv6"])
+def test_counts_are_those_of_the_hash(name: str, kind: HashKeyKind, vip: IpAddress, first: IpAddress) -> None:
     question = parse_question(ask({**GOOD, "hash": name, "buckets": 256}), ["web"])
     assert KEY not in repr(question)
-    clients = [(IPv4Address("198.51.100.0") + n % 50, 40_000 + n) for n in range(1000)]
+    clients = [(first + n % 50, 40_000 + n) for n in range(1000)]
     packed = [address.packed + port.to_bytes(2, "big") for address, port in clients]
-    expected = Counter(client_hash(int(KEY, 16), kind, address, port, VIP, 443, 6) & 255 for address, port in clients)
+    expected = Counter(client_hash(int(KEY, 16), kind, address, port, vip, 443, 6) & 255 for address, port in clients)
     gone = b""
-    answer = count_by_bucket(OpenConnections(vip=VIP, port=443, clients=[*packed, gone]), question.vservers["web"])
+    answer = count_by_bucket(OpenConnections(vip=vip, port=443, clients=[*packed, gone]), question.vservers["web"])
     assert answer["open"] == 1000
     assert answer["buckets"] == {str(bucket): count for bucket, count in expected.items()}
 
 
 def test_nobody_is_nothing() -> None:
     question = parse_question(ask(GOOD), ["web"])
-    answer = count_by_bucket(OpenConnections(vip=VIP, port=443, clients=()), question.vservers["web"])
+    answer = count_by_bucket(OpenConnections(vip=VIPS[0][0], port=443, clients=()), question.vservers["web"])
     assert answer == {"open": 0, "buckets": {}}
