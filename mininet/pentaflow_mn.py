@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Interface
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class Service:
 
 
 def _quiet(node: Any) -> None:
-    """No IPv6 in the namespace of a node: its neighbour and router discovery is noise here."""
+    """No IPv6 in the namespace of a node, unless it gets an address: neighbour and router discovery is noise here."""
     for scope in ("all", "default"):
         node.cmd(f"echo 1 > /proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
 
@@ -153,10 +153,20 @@ class ServiceHost(MininetHost):  # type: ignore[misc]  # Mininet is untyped
         """Configure the interface, make the service and start it."""
         result: dict[str, Any] = super().config(**params)
         _quiet(self)
+        if address := params.get("address_v6"):
+            self._add_ipv6(address)
         self.service = self.maybe_service(params)
         if self.service and self.starts_at_once:
             self.service.start()
         return result
+
+    def _add_ipv6(self, address: IPv6Interface) -> None:
+        """IPv6 on the loopback and the LAN, at once: nobody here has the same address, and nobody is a router."""
+        lan = self.defaultIntf().name
+        for setting in ("accept_dad", "accept_ra", "disable_ipv6"):
+            for interface in (lan, "lo"):
+                self.cmd(f"echo 0 > /proc/sys/net/ipv6/conf/{interface}/{setting}")
+        self.cmd(f"ip address add {address} dev {lan} nodad")
 
     def maybe_service(self, params: Mapping[str, Any]) -> Service | None:
         """The service, not started; `params` are those of the host in its topology."""
@@ -199,7 +209,7 @@ class TlsNodeHost(ServiceHost):
         self.cmd("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore")
         self.cmd("echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce")
         for vip in params["vips"]:
-            self.cmd(f"ip address add {vip}/32 dev lo")
+            self.cmd(f"ip address add {vip}/{vip.max_prefixlen} dev lo")
         argv = _pentaflow("node", str(files.configuration), self.name)
         return Service(self, argv, port=model.NODE_STATUS_PORT, log=files.log(self.name))
 
@@ -343,7 +353,7 @@ class PentaflowTopo(Topo):  # type: ignore[misc]  # Mininet is untyped
             self._add(topology, host, files)
 
     def _add(self, topology: model.Topology, host: model.Host, files: Files) -> None:
-        address = {"ip": str(host.address), "mac": host.mac}
+        address = {"ip": str(host.address), "mac": host.mac, "address_v6": host.address_v6}
         match host.role:
             case model.Role.CLIENT:
                 self.addHost(host.name, cls=ClientHost, **address)

@@ -42,6 +42,7 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "ports": list(topology.ports(s.name)),
                 "probe_address": str(s.probe_address),
                 "priority": s.priority,
+                **({"probe_address_v6": str(s.probe_address_v6)} if s.probe_address_v6 else {}),
             }
             for s in topology.schedulers
         ],

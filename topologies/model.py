@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
+from pentaflow.addresses import IpAddress
 from pentaflow.errors import ConfigurationError
 
 REST_PORT = 8080
@@ -43,6 +44,7 @@ class Host:
     switch: str
     port: int
     management: IPv4Interface | None = None
+    address_v6: IPv6Interface | None = None
 
     @property
     def mac(self) -> str:
@@ -64,6 +66,7 @@ class Scheduler:
     probe_address: IPv4Address
     priority: int = 100
     uplink: int | None = None
+    probe_address_v6: IPv6Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ class Vip:
     """A vserver of the topology: TLS on `vip`:`port` under the name `hostname`, served by all servers."""
 
     name: str
-    vip: IPv4Address
+    vip: IpAddress
     port: int
     hostname: str
 
@@ -112,8 +115,8 @@ class Topology:
         names += [self.lan.name] if self.lan else []
         addresses = [
             self.controller.management.ip,
-            *(a for s in self.schedulers for a in (s.management.ip, s.probe_address)),
-            *(a.ip for h in self.hosts for a in (h.address, h.management) if a),
+            *(a for s in self.schedulers for a in (s.management.ip, s.probe_address, s.probe_address_v6) if a),
+            *(a.ip for h in self.hosts for a in (h.address, h.management, h.address_v6) if a),
             *(v.vip for v in self.vips),
         ]
         for what, values in (

@@ -42,16 +42,17 @@ _NS_PER_MS = 1_000_000
 
 
 class Scenario:
-    """The phases over one array, in the order in which they stand here.
+    """The phases over one array and one of its vservers, in the order in which they stand here.
 
     Every phase raises NotInTimeError or HostError when it cannot go on.
     """
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, vserver: int = 0) -> None:
+        """`vserver`: its place in the topology."""
         self._array = array
         self._clients = array.names(Role.CLIENT)
         self._nodes = array.names(Role.NODE)
-        vip = array.topology.vips[0]
+        vip = array.topology.vips[vserver]
         self._url = f"https://{vip.hostname}:{vip.port}"
         self._vserver_name = vip.name
 

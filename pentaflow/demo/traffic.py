@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
+
+from pentaflow.addresses import IpAddress
 
 CONNECT_TIMEOUT_S = 1
 REQUEST_TIMEOUT_S = 2
@@ -27,7 +29,7 @@ class Request:
 
     exit_code: int
     status: int
-    maybe_client: IPv4Address | None
+    maybe_client: IpAddress | None
     client_port: int
     connections: int
     node: str
@@ -70,7 +72,7 @@ def parse_request(line: str) -> Request:
     return Request(
         exit_code=int(exit_code),
         status=int(status),
-        maybe_client=IPv4Address(client) if client else None,
+        maybe_client=ip_address(client) if client else None,
         client_port=int(port),
         connections=int(connections),
         node=_last_hop(via),

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,63 +10,14 @@ import yaml
 
 from pentaflow.demo.array import Array, wait_for
 from pentaflow.demo.scenario import Scenario
-from support import keepalive
 from support.inside import inside
-from topologies.model import Role
+from support.keepalive_load import CONNECTIONS, Load, keepalive_load, wait_until_answered
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
 TIMEOUT_S = 60.0
-CONNECTIONS = 20
 S1, S2, LAN = "s1", "s2", "l1"
 VIP = "10.0.0.100"
-
-
-class Load:
-    """Open connections from every client, and what became of them."""
-
-    def __init__(self) -> None:
-        self.result: dict[str, Any] = {}
-
-
-@contextmanager
-def keepalive_load(array: Array) -> Iterator[Load]:
-    vip = array.topology.vips[0]
-    argv = [sys.executable, keepalive.__file__, str(vip.vip), str(vip.port), vip.hostname]
-    argv += [str(array.files.folder / "ca.pem"), str(CONNECTIONS)]
-    processes = [array.popen(client, argv) for client in array.names(Role.CLIENT)]
-    load = Load()
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "open\n", said(process)
-        yield load
-        wait_until_answered(array)
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        found = [c for process in processes for c in json.loads(process.communicate(timeout=TIMEOUT_S)[0])]
-        load.result = {
-            "connections": len(found),
-            "broken": [connection["failure"] for connection in found if connection["failure"]],
-            "idle": sum(not connection["answered"] for connection in found),
-            "longest_ms": max(connection["longest_ms"] for connection in found),
-        }
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    return process.stderr.read()
-
-
-def wait_until_answered(array: Array) -> None:
-    """Every client gets an answer to a new connection."""
-    scenario = Scenario(array)
-    for client in array.names(Role.CLIENT):
-        wait_for(f"an answer to {client}", partial(scenario.is_answered, client), timeout_s=TIMEOUT_S)
 
 
 def active(array: Array) -> str:

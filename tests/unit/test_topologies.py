@@ -81,3 +81,16 @@ def test_the_configuration_carries_the_hash_key_and_names_the_files() -> None:
     assert str(vserver.tls.certificate) == "server.pem"
     assert vserver.persistence.cookie is not None
     assert vserver.persistence.cookie.session_cookie == "session"
+
+
+@pytest.mark.parametrize(("name", "single"), [("inline-dual", "inline"), ("redundant-dual", "redundant")])
+def test_a_dual_stack_topology_is_the_other_one_with_ipv6_beside(name: str, single: str) -> None:
+    topology, plain = TOPOLOGIES[name], TOPOLOGIES[single]
+    assert [str(h.address_v6) for h in topology.of(Role.NODE)] == [f"2001:db8::{n}/64" for n in (11, 12, 13)]
+    assert [str(v.vip) for v in topology.vips] == ["10.0.0.100", "2001:db8::100"]
+    configuration = parse(configuration_yaml(topology, FILES, hash_key=HASH_KEY), "generated")
+    for switch, scheduler in zip(configuration.switches, plain.schedulers, strict=True):
+        last = scheduler.probe_address.packed[-1]
+        assert [str(a) for a in switch.probe_addresses] == [str(scheduler.probe_address), f"2001:db8::{last}"]
+    assert len({v.pool for v in configuration.vservers}) == 1
+    assert [h.address_v6 for h in plain.hosts] == [None] * len(plain.hosts)
