@@ -1,4 +1,7 @@
-"""The map that is found on a switch, taken over and completed [B7] [B2]; where nothing is found, a fresh one."""
+"""The map that is found on a switch, taken over and completed [B7] [B2]; where nothing is found, a fresh one.
+
+It is taken from a switch that holds a VIP, if there is one [B8]: what that one forwards by is in use.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,33 @@ from numpy.typing import ArrayLike, NDArray
 from controller.buckets import UNASSIGNED, BucketMap, Numbers, home_slots
 from controller.shares import fill, shares
 from controller.slots import have_free_slots, pick_slots
+
+PATIENCE_NS = 1_000_000_000
+
+
+class FirstRead:
+    """Which of the switches that are read back after a start gives the map."""
+
+    def __init__(self, started_ns: int) -> None:
+        self._started_ns = started_ns
+        self._read_ns: dict[str, int] = {}
+
+    def is_it(self, switch: str, switches: Collection[str], *, holds_vip: bool, now_ns: int) -> bool:
+        """Whether a switch that was read back is to give the map now; it is asked again until one does.
+
+        One that holds a VIP does. The others wait for such a one until all have been read, for as long as it took to
+        read the first, and a second, at most.
+
+        Args:
+            switch: its name.
+            switches: those of all.
+            holds_vip: whether it has entries that draw a VIP's traffic.
+            now_ns: the monotonic clock.
+        """
+        self._read_ns.setdefault(switch, now_ns)
+        first_ns = min(self._read_ns.values())
+        has_waited = now_ns - first_ns >= first_ns - self._started_ns + PATIENCE_NS
+        return holds_vip or has_waited or set(switches) <= self._read_ns.keys()
 
 
 def adopt(

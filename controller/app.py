@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,6 +141,8 @@ class Array:
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Run another configuration, which `check_changeover` allows. Sessions with switches that remain go on."""
+        group = self._tasks
+        assert group is not None, "it runs"
         changes = self.core.reconfigure(configuration, self._make_hash_keys(configuration), time.monotonic_ns())
         self.connection_poller.nodes = self.core.nodes
         sessions = {session.name: session for session in self.sessions}
@@ -153,19 +155,29 @@ class Array:
             else:
                 session = self._make_session(switch)
             self.sessions.append(session)
-        for name in sessions:
-            self._running_sessions.pop(name).cancel()
+        for name, session in sessions.items():
+            running = self._running_sessions.pop(name)
             if name in self.core.stations:  # it remains, and is reached in another way
-                self.dispatch(self.core.lost(name, "it is to be reached in another way", time.monotonic_ns()))
-        if self._tasks is not None:
-            for session in self.sessions:
-                if session.name not in self._running_sessions:
-                    self._running_sessions[session.name] = self._tasks.create_task(session.run())
-            self._polling.cancel()
-            self.poller = self.poller.succeeded_by(configuration)
-            self._polling = self._tasks.create_task(self.poller.run())
-            self._tasks.create_task(self._keep_hash_keys())
-        self.dispatch(changes)
+                running.cancel()
+                changes += self.core.lost(name, "it is to be reached in another way", time.monotonic_ns())
+            else:
+                given_up = [found for found in changes if found.switch == name]
+                group.create_task(self._let_go(session, running, given_up))
+        for session in self.sessions:
+            if session.name not in self._running_sessions:
+                self._running_sessions[session.name] = group.create_task(session.run())
+        self._polling.cancel()
+        self.poller = self.poller.succeeded_by(configuration)
+        self._polling = group.create_task(self.poller.run())
+        group.create_task(self._keep_hash_keys())
+        for following in changes:
+            self.dispatch(following)
+
+    async def _let_go(self, session: SwitchSession, running: asyncio.Task[None], given_up: Iterable[Changes]) -> None:
+        """A switch is no longer configured: its session ends once it has given up the VIPs."""
+        if not await session.let_go(given_up):
+            log.warning("a switch that is no longer configured may go on answering for VIPs", switch=session.name)
+        running.cancel()
 
     async def ask_connections(self, nodes: Collection[int]) -> None:
         """Have some nodes say now which connections are open."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from controller.actual import Actual
 from controller.addresses import probe_mac, vip_mac
+from controller.adoption import FirstRead
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
 from controller.announcements import announcement
 from controller.assignment import Assignment
@@ -90,6 +91,7 @@ class Core:
         self._fixed: dict[str, dict[Key, Entry]] = {}
         self.hash_keys: dict[int, int] = {}  # vserver id → the key in use, once a switch was read
         self._announced = frozenset(vserver.vip for vserver in configuration.vservers)
+        self._first_read = FirstRead(now_ns)
         self._lost: dict[str, str] = {}
         self._alarms = Alarms(events)
         self._stations_adopted: set[str] = set()
@@ -116,14 +118,22 @@ class Core:
 
     def reconfigure(
         self, configuration: Configuration, random_hash_keys: Mapping[int, int], now_ns: int
-    ) -> Changes | None:
+    ) -> tuple[Changes, ...]:
         """Another configuration is in force: every switch must be compared anew (`reconcile`), after these changes.
+
+        A switch that is no longer configured gives up all VIPs.
 
         Args:
             configuration: `controller.changeover` allows it after the present one.
             random_hash_keys: as for `__init__`.
             now_ns: the monotonic clock.
         """
+        removed = self._switches.keys() - {switch.name for switch in configuration.switches}
+        left = [
+            Changes(keys=vip_keys(vip), switch=switch, vip=vip)
+            for switch in sorted(removed)
+            for vip in dict.fromkeys(self._vips.values())
+        ]
         vips = {vserver.vip for vserver in configuration.vservers}
         self._announced = (self._announced & vips) | (vips - set(self._vips.values()))
         self._configure(configuration)
@@ -131,7 +141,7 @@ class Core:
         self.availability.reconfigure(configuration, now_ns)
         self.assignment.reconfigure(configuration, self.availability.initial_weights())
         self.balancing.reconfigure(configuration)
-        self.election.reconfigure(configuration)
+        steps = self.election.reconfigure(configuration, now_ns)
         self.views.reconfigure(configuration)
         self.history.keep(self._vservers)
         self._stations_adopted &= self._switches.keys()
@@ -141,7 +151,9 @@ class Core:
             for vserver in configuration.vservers:
                 self.hash_keys[vserver.id] = known.get(vserver.id, self._new_hash_key(vserver))
             self._fixed = self._make_fixed()
-        return self._follow(now_ns)
+        following = self._follow(now_ns)
+        fenced = self._carried_out(step for step in steps if step.switch in self._switches)
+        return (*left, *fenced, *((following,) if following else ()))
 
     def _new_hash_key(self, vserver: Vserver) -> int:
         if vserver.hash_key:
@@ -196,7 +208,7 @@ class Core:
             case Kind.DMAC:
                 return self._fixed[switch].get(key) or self.stations[switch].maybe_entry(key)
             case _:
-                return self._fixed[switch].get(key)
+                return self._fixed.get(switch, {}).get(key)
 
     def _keys_but_buckets(self, switch: str) -> Iterator[Key]:
         yield from self._fixed[switch]
@@ -208,8 +220,8 @@ class Core:
     def reconcile(self, switch: str, actual: Actual, now_ns: int) -> Iterator[list[Key]]:
         """A switch was read back: what to write, in batches one after the other [B7].
 
-        The first switch that is read gives the bucket map and hash keys that are in use; each gives its stations once.
-        VIPs that it holds stay on it, unless another switch is active for them.
+        The first one gives the bucket map and hash keys that are in use (`may_reconcile`); each its stations once. VIPs
+        that it holds stay on it, unless another switch is active for them.
         """
         self._record(self.election.found(switch, announced_in(actual.others, self.configuration), now_ns), now_ns)
         if not self._fixed:
@@ -226,6 +238,11 @@ class Core:
         ]
         return batches(updates, self.assignment.carries, bucket_diffs)
 
+    def may_reconcile(self, switch: str, actual: Actual, now_ns: int) -> bool:
+        """Whether a switch that was read back may be reconciled now; else ask again soon."""
+        holds_vip = bool(announced_in(actual.others, self.configuration))
+        return bool(self._fixed) or self._first_read.is_it(switch, self._switches, holds_vip=holds_vip, now_ns=now_ns)
+
     def batches_of(self, switch: str, keys: Iterable[Key], actual: Mapping[Key, Entry]) -> Iterator[list[Key]]:
         """What to write of these keys, in batches one after the other."""
         updates = diff(keys, lambda key: self.maybe_entry(switch, key), actual)
@@ -239,14 +256,21 @@ class Core:
         self.election.ready(switch, now_ns)
         self._raise_alarms(now_ns)
 
-    def lost(self, switch: str, reason: str, now_ns: int) -> Changes | None:
-        """A switch cannot be reached: it goes on forwarding, but probes through it say nothing any more."""
+    def lost(self, switch: str, reason: str, now_ns: int) -> tuple[Changes, ...]:
+        """A switch cannot be reached: it goes on forwarding, but probes through it say nothing any more.
+
+        Who takes over brings what it has seen of the nodes, so that nothing is unknown in between.
+        """
+        if switch not in self._switches:
+            return ()
         self.events.add(EventKind.SWITCH_LOST, now_ns, switch=switch, reason=reason)
         self._lost[switch] = reason
         self.election.lost(switch, now_ns)
         self.views.forget(switch)
+        moved = self.elect(now_ns)
         self.availability.forget(switch, now_ns)
-        return self._follow(now_ns)
+        following = self._follow(now_ns)
+        return (*moved, following) if following else moved
 
     def applied(self, switch: str, changes: Changes, updates: int, decided_ns: int, now_ns: int) -> tuple[Changes, ...]:
         """Urgent changes were written and acknowledged: what they lead to."""
@@ -325,6 +349,8 @@ class Core:
     def observe(self, node_id: int, check: Check, outcome: Outcome, now_ns: int) -> Changes | None:
         """A check of a node has ended. Of the probes, those through the VIP's active switch count."""
         if check.kind is CheckKind.PATH:
+            if check.switch not in self._switches:
+                return None
             self.views.observe(node_id, check, outcome)
             works = self.views.maybe_path_works(check.switch, now_ns)
             if works is not None:
@@ -407,6 +433,7 @@ class Core:
                 self.events.add(
                     kind, now_ns, vips=", ".join(map(str, sorted(vips, key=lambda vip: (vip.version, int(vip)))))
                 )
+        self.election.announce(self._announced - before, now_ns)
         if self._announced == before or not self._fixed:
             return ()
         old, self._fixed = self._fixed, self._make_fixed()
@@ -506,7 +533,9 @@ class Core:
 
     def learn(self, switch: str, stations: Iterable[tuple[int, int, int]], now_ns: int) -> Changes | None:
         """Frames came from (VLAN id, MAC, port) that the switch does not know."""
-        table = self.stations[switch]
+        table = self.stations.get(switch)
+        if table is None:
+            return None
         was_full = table.is_full
         keys = [key for station in stations for key in table.learn(*station)]
         if table.is_full and not was_full:
@@ -515,5 +544,6 @@ class Core:
 
     def station_idle(self, switch: str, keys: Iterable[Key]) -> Changes | None:
         """The switch reports that these `smac` entries are idle."""
-        changed = [found for key in keys for found in self.stations[switch].age(*key.match)]
+        table = self.stations.get(switch)
+        changed = [found for key in keys for found in table.age(*key.match)] if table else []
         return Changes(keys=tuple(changed), switch=switch) if changed else None

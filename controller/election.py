@@ -74,6 +74,7 @@ class _Vip:
     active: str = ""
     since_ns: int = 0
     reason: str = "not decided yet"
+    vacant_reason: str = "first decision"
     fencing: str = ""
     fence_deadline_ns: int = 0
     unfenced: set[str] = field(default_factory=set)
@@ -89,29 +90,42 @@ class Election:
     def __init__(self, configuration: Configuration) -> None:
         self._switches: dict[str, _Candidate] = {}
         self._vips: dict[IpAddress, _Vip] = {}
-        self.reconfigure(configuration)
+        self.reconfigure(configuration, 0)
 
-    def reconfigure(self, configuration: Configuration) -> None:
-        """Other switches, VIPs or rules. A VIP whose active switch is no candidate any more has none, for now."""
+    def reconfigure(self, configuration: Configuration, now_ns: int) -> list[Step]:
+        """Other switches, VIPs or rules: a VIP whose active switch is no candidate any more is given up there first.
+
+        Such a switch is known until it is fenced, though it be no longer configured.
+        """
         election = configuration.controller.election
         self._preempt = election.preempt
         self._hold_ns = int(election.hold_s * _NS_PER_S)
         self._priorities = {switch.name: switch.priority for switch in configuration.switches}
-        self._switches = {name: self._switches.get(name) or _Candidate() for name in self._priorities}
+        known = self._switches
+        self._switches = {name: known.get(name) or _Candidate() for name in self._priorities}
         ranked = sorted(self._priorities, key=lambda name: -self._priorities[name])
         allowed: dict[IpAddress, Set[str]] = {
             vserver.vip: set(vserver.schedulers or ranked) for vserver in configuration.vservers
         }
         before, self._vips = self._vips, {}
+        steps = []
         for vip, names in allowed.items():
             candidates = tuple(name for name in ranked if name in names)
             place = self._vips[vip] = before.get(vip) or _Vip(candidates)
             place.candidates = candidates
-            place.unfenced &= set(self._switches)
-            if place.active not in candidates:
-                place.active, place.fencing = "", ""
-            if place.fencing not in self._switches:
+            place.unfenced &= set(self._priorities)
+            if place.fencing not in self._priorities:
                 place.fencing = ""
+            if place.active and place.active not in candidates:
+                left, place.active = place.active, ""
+                place.vacant_reason = f"{left} is no scheduler of it any more"
+                if known[left].is_ready and not place.fencing:
+                    self._switches.setdefault(left, known[left])
+                    place.fencing, place.fence_deadline_ns = left, now_ns + FENCE_TIMEOUT_NS
+                    steps.append(Step(vip=vip, switch=left))
+                elif left in self._priorities:
+                    place.unfenced.add(left)
+        return steps
 
     # What is asked.
 
@@ -186,10 +200,12 @@ class Election:
 
     def written(self, switch: str, vip: IpAddress, now_ns: int) -> list[Step]:
         """A step was carried out and acknowledged: what is next."""
-        place = self._vips[vip]
+        place = self._vips.get(vip)
+        if place is None:
+            return []
         if place.fencing == switch:
             place.fencing = ""
-            return [Step(vip=vip, switch=place.active)]
+            return [Step(vip=vip, switch=place.active)] if place.active else []
         if place.active == switch:
             self._announce(place, now_ns)
         else:
@@ -206,15 +222,23 @@ class Election:
                 candidate = self._switches[place.fencing]
                 if now_ns < place.fence_deadline_ns and candidate.is_ready:
                     continue
-                place.unfenced.add(place.fencing)
+                if place.fencing in self._priorities:
+                    place.unfenced.add(place.fencing)
                 place.fencing = ""
-                steps.append(Step(vip=vip, switch=place.active))
+                if place.active:
+                    steps.append(Step(vip=vip, switch=place.active))
             chosen, reason = self._choose(place, now_ns)
             if chosen:
                 transition = self._move(vip, place, chosen, reason, now_ns)
                 transitions.append(transition)
                 steps.append(Step(vip=vip, switch=place.fencing or place.active))
         return transitions, steps
+
+    def announce(self, vips: Iterable[IpAddress], now_ns: int) -> None:
+        """VIPs that were withdrawn are there again."""
+        for vip in vips:
+            if self._vips[vip].active:
+                self._announce(self._vips[vip], now_ns)
 
     def announcements(self, now_ns: int) -> list[Step]:
         """The VIPs to announce now, and the switches to do it through."""
@@ -250,7 +274,7 @@ class Election:
         place.all_lost, place.returning_since_ns = False, None
         chosen = next((name for name in healthy if self._is_steady(name, now_ns)), healthy[0])
         if not place.active:
-            return healthy[0], "first decision"
+            return healthy[0], place.vacant_reason
         what = "its data path fails" if self._switches[place.active].is_ready else "its session is lost"
         return chosen, f"{place.active} is not healthy: {what}"
 

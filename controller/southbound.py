@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -43,6 +43,13 @@ RECONNECT_S = 0.5
 RETRY_S = 1.0
 REFUSED_RETRY_S = 5.0
 READ_TIMEOUT_S = 60.0
+LET_GO_S = 1.0
+# A switch that is cut off in silence breaks no connection for minutes. Pings of HTTP/2 would tell, too, but unless they
+# are told otherwise servers take more than one in five minutes for abuse.
+HEARTBEAT_INTERVAL_S = 2.0
+HEARTBEAT_TIMEOUT_S = 5.0
+ADOPTION_POLL_S = 0.05
+_LET_GO_POLL_S = 0.01
 MAX_READ_BYTES = 256 << 20
 # Messages from the switch that may wait while the controller is busy; what is beyond is dropped and comes again.
 QUEUE_SIZE = 4096
@@ -123,7 +130,9 @@ class SwitchSession:
         self._wake = asyncio.Event()
         self.held = HeldPackets()
         self._has_ready = asyncio.Event()
+        self._closed = asyncio.Event()
         self._accepts = False
+        self._is_writing = False
         self._election_id = 0
         self._superseded = False
         self._announce: Send | None = None
@@ -135,7 +144,7 @@ class SwitchSession:
     @property
     def is_drained(self) -> bool:
         """Whether nothing waits to be written to a switch that is connected."""
-        return not (self._accepts and (self._urgent or self._batches))
+        return not (self._accepts and (self._urgent or self._batches or self._is_writing))
 
     def enqueue(self, changes: Changes) -> None:
         """Write what these changes need. While the switch is not read back there is nothing to compare with."""
@@ -214,7 +223,7 @@ class SwitchSession:
             channel_credentials=_channel_credentials(self._switch),
         )
         connection = Connection(self.name, str(self._switch.grpc), options)
-        closed = asyncio.Event()
+        closed = self._closed = asyncio.Event()
         connection.ee.once(SwitchEvent.CHANNEL_DOWN, lambda _: closed.set())
         # The stream may break before `_ready` comes to run.
         connection.ee.on(SwitchEvent.BECOME_BACKUP, lambda _: self._note_role(connection))
@@ -244,7 +253,8 @@ class SwitchSession:
         self.held.give_up()
         if was_connected:
             reason = self.error or reason or "the connection was lost"
-            self._dispatch(self._core.lost(self.name, reason, time.monotonic_ns()))
+            for changes in self._core.lost(self.name, reason, time.monotonic_ns()):
+                self._dispatch(changes)
         elif reason != self.error:
             log.warning("switch cannot be reached", switch=self.name, reason=reason)
         self.error = reason
@@ -266,6 +276,24 @@ class SwitchSession:
         connection.create_task(self._read_idle_notices(connection))
         connection.create_task(self._keep_written(connection, probes))
         connection.create_task(self._send_on(connection))
+
+    async def let_go(self, given_up: Iterable[Changes]) -> bool:
+        """The switch is no longer configured: write these changes and nothing else, then `run` is to be cancelled.
+
+        Returns:
+            whether they have reached the switch.
+        """
+        self._urgent.clear()
+        self._batches.clear()
+        for changes in given_up:
+            self.enqueue(changes)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_S):
+                while self._accepts:
+                    if self.is_drained:
+                        return True
+                    await asyncio.sleep(_LET_GO_POLL_S)
+        return False
 
     async def announce(self, frames: Sequence[bytes]) -> None:
         """Send frames out of every port, if the switch is there."""
@@ -340,12 +368,24 @@ class SwitchSession:
                     await self._reconcile(connection, stub)
                     if probing is None:
                         probing = connection.create_task(probes.run())
+                        connection.create_task(self._check_heartbeat(stub))
                     await self._write_forever(connection)
                 except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
                     self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)
                     self.held.give_up()
                     log.error("switch is read back again", switch=self.name, reason=self.error)
                     await asyncio.sleep(RETRY_S)
+
+    async def _check_heartbeat(self, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
+        """End the connection when the switch is silent."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+            try:
+                await stub.Capabilities(p4r.CapabilitiesRequest(), timeout=HEARTBEAT_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                self.error = f"no heartbeat: {error.code().name}"
+                self._closed.set()
+                return
 
     async def _check_pipeline(self, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
         request = p4r.GetForwardingPipelineConfigRequest(
@@ -368,6 +408,10 @@ class SwitchSession:
         except ReadFailed as error:
             if not error.is_not_found:
                 raise
+        while True:
+            if self._core.may_reconcile(self.name, actual, time.monotonic_ns()):
+                break
+            await asyncio.sleep(ADOPTION_POLL_S)
         self._actual = actual
         self._urgent.clear()
         self._batches = deque([self._core.reconcile(self.name, actual, time.monotonic_ns())])
@@ -416,6 +460,13 @@ class SwitchSession:
 
     async def _write_queue(self, connection: Connection) -> int:
         """Write all that waits, urgent changes before the next batch; the number of updates."""
+        self._is_writing = True
+        try:
+            return await self._write_all(connection)
+        finally:
+            self._is_writing = False
+
+    async def _write_all(self, connection: Connection) -> int:
         total = 0
         while self._urgent or self._batches:
             if self._urgent:

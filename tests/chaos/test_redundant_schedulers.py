@@ -12,11 +12,13 @@ from pentaflow.demo.array import Array, wait_for
 from pentaflow.demo.scenario import Scenario
 from support.inside import inside
 from support.keepalive_load import CONNECTIONS, Load, keepalive_load, wait_until_answered
+from topologies.model import REST_PORT, Role
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
 TIMEOUT_S = 60.0
 S1, S2, LAN = "s1", "s2", "l1"
+CONTROLLER = "c0"
 VIP = "10.0.0.100"
 
 
@@ -69,6 +71,15 @@ def up(array: Array, **election: Any) -> None:
     array.files.configuration.write_text(yaml.safe_dump(document))
     Scenario(array).up()
     wait_active(array, S1)
+
+
+def push(array: Array, document: dict[str, Any]) -> None:
+    """Put a configuration in force while the array runs."""
+    path = array.files.folder / "pushed.yaml"
+    path.write_text(yaml.safe_dump(document))
+    url = f"http://{array.topology.controller.management.ip}:{REST_PORT}"
+    command = [sys.executable, "-m", "pentaflow", "push", str(path), "--url", url]
+    assert "in force" in array.output(CONTROLLER, command, timeout_s=TIMEOUT_S)
 
 
 def kill_active_with_preemption(array: Array) -> dict[str, Any]:
@@ -151,3 +162,38 @@ def test_a_switch_that_the_controller_loses_while_it_forwards_is_outvoted_and_fe
     assert result["moves"] == [["", S1], [S1, S2]]
     assert result["unfenced"] == [VIP]
     assert result["reason"] == "s1 is not healthy: its data path fails"
+
+
+# How many entries a switch has, and how many of those that draw a VIP's traffic.
+COUNT_ENTRIES = """
+import asyncio, sys
+from ipaddress import ip_address
+from controller.desired import vip_keys
+from support.virtual_array import read_back
+entries = asyncio.run(read_back(sys.argv[1]))
+print(len(entries), sum(key in entries for key in vip_keys(ip_address(sys.argv[2]))))
+"""
+
+
+def take_out(array: Array) -> dict[str, Any]:
+    up(array)
+    document = yaml.safe_load(array.files.configuration.read_text())
+    (left,) = [switch for switch in document["switches"] if switch["name"] == S1]
+    document["switches"].remove(left)
+    for node in document["nodes"]:
+        del node["ports"][S1]
+    with keepalive_load(array) as load:
+        push(array, document)
+        wait_active(array, S2)
+        wait_until_answered(array)
+        count = [sys.executable, "-c", COUNT_ENTRIES, left["grpc"], VIP]
+        entries, drawing = map(int, array.output(CONTROLLER, count, timeout_s=TIMEOUT_S).split())
+    return summary(array, load, entries=entries, drawing=drawing)
+
+
+def test_a_switch_that_is_taken_out_of_the_configuration_gives_up_the_vip_first(tmp_path: Path) -> None:
+    result = inside(take_out, tmp_path, topology="redundant")
+    unharmed(result)
+    assert result["moves"] == [["", S1], ["", S2]]
+    assert result["entries"] > 4096, "what it has beside them stays"
+    assert result["drawing"] == 0

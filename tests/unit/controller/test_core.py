@@ -121,7 +121,7 @@ def test_a_lost_switch_leaves_health_unknown_and_the_map_alone() -> None:
     world.check(1)
     world.check(2)
     version = world.core.map.version
-    assert world.core.lost("s1", "gone", 5) is None
+    assert world.core.lost("s1", "gone", 5) == ()
     assert world.core.map.version == version
     assert [event.kind for event in world.told[-4:]] == [
         EventKind.SWITCH_LOST,

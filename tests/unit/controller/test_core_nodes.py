@@ -135,7 +135,7 @@ def test_without_withdrawal_the_vip_stays_and_the_alarm_says_so() -> None:
 
 def test_a_switch_that_is_lost_withdraws_nothing() -> None:
     world = World()
-    world.carry_out(world.core.lost("s1", "gone", S))
+    assert world.core.lost("s1", "gone", S) == ()
     assert world.is_announced()
     assert world.alarms() == [(AlarmKind.SWITCH_LOST, "s1")]
 

@@ -202,3 +202,58 @@ def test_a_vserver_names_the_schedulers_that_may_have_its_vip() -> None:
     assert election.decide(60 * S)[0] == []
     election.ready("s2", 60 * S)
     assert [t.after for t in election.decide(60 * S)[0]] == ["s2"]
+
+
+def without(switch: str) -> Configuration:
+    document = redundant_document()
+    document["switches"] = [found for found in document["switches"] if found["name"] != switch]
+    for node in document["nodes"]:
+        del node["ports"][switch]
+    return Configuration.model_validate(document)
+
+
+def test_a_switch_that_is_no_longer_configured_is_fenced_before_another_takes_over() -> None:
+    world = started()
+    assert world.election.reconfigure(without("s1"), world.now_ns) == [Step(vip=VIP, switch="s1")]
+    assert (world.decide(), world.steps, world.holders) == ([], [], [])
+    assert world.written("s1") == []
+    assert world.decide() == [("", "s2")]
+    assert world.steps == [Step(vip=VIP, switch="s2")]
+    assert world.election.standings()[0].reason == "s1 is no scheduler of it any more"
+    world.written("s2")
+    assert world.election.announcements(world.now_ns) == [Step(vip=VIP, switch="s2")]
+
+
+def test_one_that_does_not_answer_is_not_waited_for() -> None:
+    world = started()
+    world.election.reconfigure(without("s1"), world.now_ns)
+    world.wait(FENCE_TIMEOUT_NS)
+    assert world.decide() == [("", "s2")]
+    assert world.unfenced == (), "nobody will ever read it back"
+    world = started()
+    world.lost("s1")
+    assert world.election.reconfigure(without("s1"), world.now_ns) == []
+    assert world.decide() == [("", "s2")]
+
+
+def test_a_switch_that_may_not_schedule_a_vip_any_more_gives_it_up_first() -> None:
+    world = started()
+    document = redundant_document()
+    document["vservers"][0]["schedulers"] = ["s2"]
+    assert world.election.reconfigure(Configuration.model_validate(document), world.now_ns) == [
+        Step(vip=VIP, switch="s1")
+    ]
+    world.wait(FENCE_TIMEOUT_NS)
+    assert world.decide() == [("", "s2")]
+    assert "s1" in world.unfenced, "it may answer still, and will be read back"
+    world.ready("s1")
+    assert "s1" not in world.unfenced
+
+
+def test_a_vip_that_is_given_back_is_announced_by_who_is_active() -> None:
+    world = World()
+    world.election.announce([VIP], 0)
+    assert world.election.announcements(0) == []
+    world = started()
+    world.election.announce([VIP], world.now_ns)
+    assert world.election.announcements(world.now_ns) == [Step(vip=VIP, switch="s1")]
