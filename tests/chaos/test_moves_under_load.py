@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pentaflow.demo import answers
 from pentaflow.demo.array import Array, wait_for
@@ -20,6 +15,7 @@ from pentaflow.demo.judge import Sample
 from pentaflow.demo.load import SteadyLoad
 from pentaflow.demo.scenario import Scenario
 from support.inside import inside
+from support.kept import configure, kept_connections, shares
 from topologies.model import Role
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
@@ -32,15 +28,6 @@ BUCKETS = 1024
 TIMEOUTS = {"keepalive_s": 5, "response_s": 5}
 IDLE_TIMEOUT_S = 8
 
-Change = Callable[[dict[str, Any]], None]
-
-
-def configure(array: Array, change: Change) -> None:
-    """Write another configuration; who reads it is started again."""
-    document = yaml.safe_load(array.files.configuration.read_text())
-    change(document)
-    array.files.configuration.write_text(yaml.safe_dump(document))
-
 
 def restart_controller(array: Array) -> None:
     array.service(CONTROLLER).kill()
@@ -48,49 +35,8 @@ def restart_controller(array: Array) -> None:
     wait_for("controller ready", lambda: array.maybe_rest("/health"), timeout_s=TIMEOUT_S)
 
 
-def shares(array: Array) -> dict[str, int]:
-    found: dict[str, int] = array.rest("/vservers/web/buckets")["node_buckets"]
-    return {node: count for node, count in found.items() if count}
-
-
 def event_kinds(array: Array) -> list[str]:
     return [event["kind"] for event in array.rest("/events")]
-
-
-@contextmanager
-def kept_connections(array: Array) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Long-lived connections of every client; calling what it gives closes them, and says what became of them."""
-    vip = array.topology.vips[0]
-    arguments = [
-        str(vip.vip),
-        str(vip.port),
-        vip.hostname,
-        str(array.files.folder / "ca.pem"),
-        str(KEPT_ON_EACH_CLIENT),
-    ]
-    processes = [
-        array.popen(client, [sys.executable, "-m", "support.keep_alive", *arguments])
-        for client in array.names(Role.CLIENT)
-    ]
-
-    def close() -> list[dict[str, Any]]:
-        for process in processes:
-            process.terminate()
-        return [_result(process) for process in processes]
-
-    try:
-        yield close
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, errors = process.communicate(timeout=TIMEOUT_S)
-    assert output, errors
-    document: dict[str, Any] = json.loads(output)
-    return document
 
 
 def failed(samples: list[Sample]) -> int:
@@ -117,11 +63,11 @@ def add_reweigh_and_drain(array: Array) -> dict[str, Any]:
 
     with (
         SteadyLoad(array, array.names(Role.CLIENT), url, curls=3, rate_per_s=8) as load,
-        kept_connections(array) as close_kept,
+        kept_connections(array, KEPT_ON_EACH_CLIENT) as close_kept,
     ):
         wait_for("a steady load", lambda: len(load.samples()) > 100, timeout_s=TIMEOUT_S)
 
-        def phase(name: str, change: Change, is_reached: Callable[[], bool]) -> None:
+        def phase(name: str, change: Callable[[dict[str, Any]], None], is_reached: Callable[[], bool]) -> None:
             began_s, seen = time.monotonic(), len(load.samples())
             configure(array, change)
             restart_controller(array)
@@ -153,7 +99,7 @@ def add_reweigh_and_drain(array: Array) -> dict[str, Any]:
         wait_for("more requests", lambda: len(load.samples()) > seen + 50, timeout_s=TIMEOUT_S)
         result["nodes_of_new"] = sorted({sample.request.node for sample in load.samples()[seen + 10 :]})
         result["drained_early"] = "node_drained" in event_kinds(array)
-        kept = close_kept()
+        kept = [each for found in close_kept().values() for each in found]
         wait_for("n2 drained", lambda: "node_drained" in event_kinds(array), timeout_s=TIMEOUT_S)
         wait_for("splits settled", lambda: "buckets_moved" in event_kinds(array), timeout_s=TIMEOUT_S)
         samples = load.samples()
@@ -161,9 +107,9 @@ def add_reweigh_and_drain(array: Array) -> dict[str, Any]:
     result |= {
         "new": len(samples),
         "new_failed": failed(samples),
-        "kept_requests": sum(found["requests"] for found in kept),
-        "kept_nodes": sorted({node for found in kept for node in found["nodes"]}),
-        "kept_failures": [failure for found in kept for failure in found["failures"]],
+        "kept_requests": sum(each.requests for each in kept),
+        "kept_nodes": sorted({each.node for each in kept}),
+        "kept_failures": [each.failure for each in kept if each.failure],
         "left_at_n2": status["vservers"][0]["open_connections"],
         "forced": "moves_forced" in event_kinds(array),
         "up": sorted(answers.nodes_up(array.rest("/nodes"))),
