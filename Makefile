@@ -42,7 +42,7 @@ format: install
 	@$(PY) -m ruff format .
 
 bench:
-	@scripts/bootstrap iperf
+	@scripts/bootstrap iperf haproxy wrk
 	@$(SANDBOX) sh -c 'ip link set lo up && exec $(PY) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(KEEP),--keep)'
 
 p4:

@@ -1,4 +1,4 @@
-"""How a row is measured: one sample of ours, one of the peer's, in turn, so that a slow moment hits both alike."""
+"""How a row is measured: one sample of ours, one of each peer's, in turn, so that a slow moment hits all alike."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class Profile:
 FULL = Profile(alternations=5, seconds=2.0, scale=1.0)
 QUICK = Profile(alternations=1, seconds=0.3, scale=0.1)
 
+#: Setting → value of every sample.
+_Samples = defaultdict[str, list[float]]
+
 #: Measures once: setting → value. Every call gives the same settings.
 Sample = Callable[[Profile], Mapping[str, float]]
 
@@ -48,26 +51,24 @@ class Benchmark:
     unit: str
     better: Better
     sample: Sample
-    peer: Peer | None = None
+    peers: tuple[Peer, ...] = ()
 
 
 def run(benchmark: Benchmark, profile: Profile, *, progress: Callable[[], None] = lambda: None) -> list[Figure]:
-    """Measure a row: one figure for each setting.
+    """Measure a row: one figure for each setting and peer that is installed; without peers, one for each setting.
 
     Args:
         benchmark: the row.
         profile: the effort.
         progress: called after each alternation.
     """
-    peer = benchmark.peer if benchmark.peer and benchmark.peer.is_installed() else None
-    samples: defaultdict[str, list[float]] = defaultdict(list)
-    peer_samples: defaultdict[str, list[float]] = defaultdict(list)
+    peers = [peer for peer in benchmark.peers if peer.is_installed()]
+    ours = _Samples(list)
+    theirs = {peer.name: _Samples(list) for peer in peers}
     for _ in range(profile.alternations):
-        for setting, value in benchmark.sample(profile).items():
-            samples[setting].append(value)
-        if peer:
-            for setting, value in peer.sample(profile).items():
-                peer_samples[setting].append(value)
+        _add(ours, benchmark.sample(profile))
+        for peer in peers:
+            _add(theirs[peer.name], peer.sample(profile))
         progress()
     return [
         summarise(
@@ -75,9 +76,15 @@ def run(benchmark: Benchmark, profile: Profile, *, progress: Callable[[], None] 
             unit=benchmark.unit,
             better=benchmark.better,
             setting=setting,
-            samples=values,
-            maybe_peer=peer.name if peer else None,
-            peer_samples=peer_samples[setting],
+            samples=samples,
+            maybe_peer=maybe_peer,
+            peer_samples=theirs[maybe_peer][setting] if maybe_peer else (),
         )
-        for setting, values in samples.items()
+        for setting, samples in ours.items()
+        for maybe_peer in theirs or (None,)
     ]
+
+
+def _add(samples: _Samples, measured: Mapping[str, float]) -> None:
+    for setting, value in measured.items():
+        samples[setting].append(value)

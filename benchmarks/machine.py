@@ -9,7 +9,14 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-_VERSIONS = {"BMv2": ("simple_switch_grpc", "--version"), "iperf": ("iperf", "--version")}
+_VERSIONS = {
+    "BMv2": ("simple_switch_grpc", "--version"),
+    "iperf": ("iperf", "--version"),
+    "HAProxy": ("haproxy", "-v"),
+    "nginx": ("nginx", "-v"),
+    "OpenSSL": ("openssl", "version"),
+    "wrk": ("wrk", "-v"),
+}
 _GIB = 1 << 30
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-from benchmarks.network import cable, stop, wait_until
+from benchmarks.network import cable, free_port, stop, wait_until
 from benchmarks.targets import Target, running
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
 from pentaflow.demo.certificates import make_certificates
@@ -120,7 +120,7 @@ def array(nodes: int, buckets: int, health: dict[str, Any]) -> Iterator[tuple[Co
         Nodes("nodes", nodes) as responder,
         tempfile.TemporaryDirectory() as folder,
     ):
-        rest = f"127.0.0.1:{_free_port()}"
+        rest = f"127.0.0.1:{free_port()}"
         configuration = document(device.address, rest, nodes, buckets, health)
         path = Path(folder) / "array.yaml"
         path.write_text(json.dumps(configuration))
@@ -137,13 +137,6 @@ def array(nodes: int, buckets: int, health: dict[str, Any]) -> Iterator[tuple[Co
             yield controller, responder
         finally:
             stop(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def document(grpc: str, rest: str, nodes: int, buckets: int, health: dict[str, Any]) -> dict[str, Any]:

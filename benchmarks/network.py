@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,14 @@ def wait_until(what: str, condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise HostError("bench", f"{what}: not within {READY_TIMEOUT_S:g} s")
         time.sleep(POLL_S)
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.figures import Better
 from benchmarks.harness import Benchmark, Peer, Profile
-from benchmarks.network import stop, wait_until
+from benchmarks.network import free_port, stop, wait_until
 from benchmarks.p4runtime import Device
 from controller.entries import CPU_PORT
 from pentaflow.errors import HostError
@@ -51,7 +51,7 @@ def against_bmv2(
 ) -> Benchmark:
     """A row that measures the softswitch, and BMv2 in the same way where it is installed."""
     peer = Peer(name=_BMV2, is_installed=lambda: shutil.which(_BMV2) is not None, sample=partial(sample, Target.BMV2))
-    return Benchmark(name=name, unit=unit, better=better, sample=partial(sample, Target.SOFTSWITCH), peer=peer)
+    return Benchmark(name=name, unit=unit, better=better, sample=partial(sample, Target.SOFTSWITCH), peers=(peer,))
 
 
 @contextmanager
@@ -61,9 +61,7 @@ def running(target: Target, interfaces: Mapping[int, str]) -> Iterator[Device]:
     Raises:
         HostError: it does not come up; with the end of what it said.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

@@ -56,4 +56,4 @@ def broken_row(name: str, happening: Happening) -> Benchmark:
         return {f"against {peer}": its.broken for peer, its in found.items()}
 
     peer = Peer(name="hashing alone", is_installed=lambda: True, sample=theirs)
-    return Benchmark(name=name, unit="connections", better=Better.LESS, sample=ours, peer=peer)
+    return Benchmark(name=name, unit="connections", better=Better.LESS, sample=ours, peers=(peer,))

@@ -49,6 +49,20 @@ def test_packets_tcp_and_inserts_are_measured_with_the_peer_that_is_there(tmp_pa
 
 
 @pytest.mark.root
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed; `make bench` installs it")
+def test_the_node_is_measured_beside_the_proxies_that_are_there(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    rows = ["tls13_resumed_hs", "tls_keepalive_rps", "latency_p99_ms", "idle_tls_conn_kib"]
+    done = bench(output, "--quick", "--only", ",".join(rows))
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = figures_of(output)
+    assert {figure["name"] for figure in figures} == set(rows)
+    peers = {name for name in ("haproxy", "nginx") if shutil.which(name)}
+    assert {figure["peer"] for figure in figures} == peers
+    assert all(figure["value"] > 0 and figure["peer_value"] > 0 for figure in figures)
+
+
+@pytest.mark.root
 def test_the_generator_sends_its_frames_in_turn_at_the_rate_that_is_asked_for() -> None:
     frames = client_frames(SYN)[: 2 * BATCH]
     with laid_cable("bench0", "bench1") as cable, closing(Generator("bench0", frames)) as generator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from benchmarks.figures import Better
 from benchmarks.harness import FULL, Benchmark, Peer, Profile, run
@@ -10,7 +10,7 @@ from benchmarks.harness import FULL, Benchmark, Peer, Profile, run
 THREE = Profile(alternations=3, seconds=0.0, scale=1.0)
 
 
-def benchmark(log: list[str], *, installed: bool = True) -> Benchmark:
+def benchmark(log: list[str], *, installed: bool = True, peers: Sequence[str] = ("other",)) -> Benchmark:
     values = iter(range(1, 100))
 
     def sample(_profile: Profile) -> Mapping[str, float]:
@@ -22,8 +22,13 @@ def benchmark(log: list[str], *, installed: bool = True) -> Benchmark:
         log.append("peer's")
         return {"a": 1, "b": 1}
 
-    peer = Peer(name="other", is_installed=lambda: installed, sample=peer_sample)
-    return Benchmark(name="row", unit="1/s", better=Better.MORE, sample=sample, peer=peer)
+    return Benchmark(
+        name="row",
+        unit="1/s",
+        better=Better.MORE,
+        sample=sample,
+        peers=tuple(Peer(name=name, is_installed=lambda: installed, sample=peer_sample) for name in peers),
+    )
 
 
 def test_samples_alternate() -> None:
@@ -37,6 +42,18 @@ def test_each_setting_is_a_figure_of_its_own() -> None:
     assert [(f.name, f.setting, f.value, f.peer_value, f.ratio) for f in figures] == [
         ("row", "a", 2, 1, 2),
         ("row", "b", 20, 1, 20),
+    ]
+
+
+def test_each_peer_has_its_turn_and_a_figure() -> None:
+    log: list[str] = []
+    figures = run(benchmark(log, peers=("one", "two")), THREE)
+    assert log == ["ours", "peer's", "peer's"] * 3
+    assert [(f.setting, f.peer, f.ratio) for f in figures] == [
+        ("a", "one", 2),
+        ("a", "two", 2),
+        ("b", "one", 20),
+        ("b", "two", 20),
     ]
 
 
