@@ -16,23 +16,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    Strict,
     model_validator,
 )
 
 from pentaflow.addresses import IpAddress, parse_service_address, with_port
+from pentaflow.fields import Endpoint as Endpoint
+from pentaflow.fields import HostPort as HostPort
+from pentaflow.fields import Integer as Integer
+from pentaflow.fields import Model as Model
+from pentaflow.fields import Name as Name
+from pentaflow.fields import Seconds as Seconds
 from pentaflow.hash import HashKeyKind
-
-
-class Model(BaseModel):
-    """Base of all configuration models: frozen, strict about keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from pentaflow.pools import Policy as Policy
+from pentaflow.pools import Pool as Pool
+from pentaflow.pools import Server as Server
 
 
 def parse_mac(text: str) -> int:
@@ -56,25 +56,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class HostPort(Model):
-    """A TCP end point; written `host:port` in YAML."""
-
-    host: str
-    port: Integer = Field(ge=0, le=65535)
-
-    def __str__(self) -> str:
-        return with_port(self.host, self.port)
-
-
-def _host_port(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal():
-        raise ValueError(f"{value!r} is not host:port")
-    return {"host": host.strip("[]"), "port": int(port)}
 
 
 def _power_of_two(value: int) -> int:
@@ -123,19 +104,15 @@ class MisplacedError(ValueError):
         self.location = location
 
 
-# YAML's booleans are no numbers here, nor are its numbers addresses.
-Integer = Annotated[int, Strict()]
+# YAML's numbers are no addresses here.
 Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_service_address)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Mac = Annotated[str, AfterValidator(lambda v: format_mac(parse_mac(v)))]
-Endpoint = Annotated[HostPort, BeforeValidator(_host_port)]
 Port = Annotated[int, Field(ge=1, le=509)]  # of a switch; 510 is the CPU port, 511 drops: p4/ids.p4
 Buckets = Annotated[Integer, Field(ge=256, le=65_536), AfterValidator(_power_of_two)]
 HashKind = Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)]
 HashKey = Annotated[SecretStr, AfterValidator(_hash_key)]
 # Switches count in time slots of 16.384 ms: at least one packet in each.
 PacketInLimit = Annotated[Integer, Field(ge=62, le=100_000)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
@@ -401,30 +378,6 @@ class Vserver(Model):
                     "a bucket may move only after nodes have closed what was idle in it"
                 )
         return self
-
-
-class Server(Model):
-    """A back-end web server. `id` is its number in cookies: stable, never given to another server of the pool."""
-
-    name: Name
-    id: Integer = Field(ge=1, le=65535)
-    address: Endpoint
-    weight: Integer = Field(default=1, ge=0, le=1000)
-
-
-class Policy(StrEnum):
-    """How a pool chooses a server for a request that no persistence rule binds."""
-
-    ROUND_ROBIN = "round_robin"
-    LEAST_CONNECTIONS = "least_connections"
-
-
-class Pool(Model):
-    """Servers with a scheduling policy."""
-
-    name: Name
-    policy: Policy = Policy.ROUND_ROBIN
-    servers: tuple[Server, ...] = Field(min_length=1)
 
 
 class Configuration(Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -175,7 +176,7 @@ def _make_proxy(vserver: Vserver, pool: Pool, node: Node) -> VserverProxy:
         name=vserver.name,
         node_name=node.name,
         tls=tls,
-        pool=ServerPool(pool),
+        pool=ServerPool(pool, random=random.random),
         rules=ExchangeRules(
             injection=_make_injection(vserver),
             via=via_line(node.name),
@@ -247,6 +248,7 @@ def _address(service: _Service) -> str:
 
 def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[str, Any]:
     """The status document."""
+    now = asyncio.get_running_loop().time()
     return {
         "node": node.name,
         "version": _version(),
@@ -259,7 +261,7 @@ def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[
                 "open_connections": len(service.proxy.connections),
                 **service.proxy.statistics.describe(),
                 "pool": service.proxy.pool.name,
-                "servers": [describe_server(server) for server in service.proxy.pool.servers],
+                "servers": [describe_server(server, now) for server in service.proxy.pool.servers],
             }
             for service in services
         ],

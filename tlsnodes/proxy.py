@@ -172,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
         elif exchange is None or exchange.status is not None:
             self.abort()
         elif exchange.request_done or self._server_slow:
-            exchange.server.failed += 1
+            self._proxy.pool.failed(exchange.server, self._proxy.loop.time())
             self._refuse(504, f"server {exchange.server.name} did not answer in time", exchange.head)
         else:
             self._refuse(408, "the request body took too long", exchange.head)
@@ -269,14 +269,14 @@ class ClientConnection(asyncio.Protocol):
         proxy.statistics.requests += 1
         self._phase = _EXCHANGE
         self.deadline = now + proxy.timeouts.response_s
-        server, cookie = proxy.scheduler.choose(head.cookie, now, time.time())
+        server, cookie = proxy.scheduler.choose(head.cookie, now, time.time(), head.target, self.client[:-2])
         if server is None:
-            self._refuse(503, f"no server of pool {proxy.pool.name} is up", head)
+            self._refuse(503, proxy.pool.refusal(), head)
             return
         exchange = self._exchange = Exchange(head, cookie=cookie, server=server, rules=proxy.rules, now=now)
         if proxy.draining:
             exchange.keep_alive = False
-        server.open += 1
+        proxy.pool.began(server)
         connection = proxy.backends[server.id].maybe_idle()
         if connection is not None:
             self._send(exchange, connection)
@@ -313,13 +313,12 @@ class ClientConnection(asyncio.Protocol):
             if other is None:
                 self._refuse(503, f"no server of pool {proxy.pool.name} can be reached", exchange.head)
                 return
-            server.open -= 1
-            other.open += 1
+            proxy.pool.ended(server)
+            proxy.pool.began(other)
             exchange.server = other
 
     def _send(self, exchange: Exchange, connection: BackendConnection) -> None:
         self._connection = connection
-        exchange.server.hits += 1
         if self._write_paused:
             connection.pause()
         connection.begin(self, to_head=exchange.head.method == b"HEAD")
@@ -369,7 +368,7 @@ class ClientConnection(asyncio.Protocol):
         self._update_reading()
 
     def _server_failed(self, exchange: Exchange, sentence: str) -> None:
-        exchange.server.failed += 1
+        self._proxy.pool.failed(exchange.server, self._proxy.loop.time())
         _log.warning("bad response", vserver=self._proxy.name, server=exchange.server.name, error=sentence)
         if exchange.status is None:
             self._refuse(502, f"server {exchange.server.name}: {sentence}", exchange.head)
@@ -377,9 +376,8 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
 
     def _exchange_over(self, exchange: Exchange, now: float) -> None:
-        server = exchange.server
-        server.responses += 1
-        server.response_time_s += now - exchange.started_at
+        assert exchange.status is not None
+        self._proxy.pool.answered(exchange.server, exchange.status, now - exchange.started_at, now)
         self._proxy.statistics.cookies_injected += exchange.cookies_injected
         self._detach(reusable=exchange.server_keep_alive)
         if not exchange.keep_alive:
@@ -457,7 +455,7 @@ class ClientConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         connection, self._connection = self._connection, None
         if exchange is not None:
-            exchange.server.open -= 1
+            self._proxy.pool.ended(exchange.server)
         if connection is not None:
             if reusable:
                 connection.release(self._proxy.loop.time())

@@ -56,17 +56,33 @@ class VserverStatistics:
         }
 
 
-def describe_server(server: ServerState) -> dict[str, Any]:
-    """A server's row of the status document [N8]."""
+def describe_server(server: ServerState, now: float) -> dict[str, Any]:
+    """A server's row of the status document [N8]; `now` is the pool's time."""
     average = server.response_time_s / server.responses if server.responses else None
     return {
         "name": server.name,
         "id": server.id,
         "address": f"{server.host}:{server.port}",
         "weight": server.weight,
-        "up": not server.down,
+        "effective_weight": round(server.effective_weight, 3),
+        "up": server.judgement.alive and not server.down and server.ejected_until <= now,
+        "state": _state(server, now),
         "hits": server.hits,
         "open": server.open,
         "failed": server.failed,
+        "connect_failures": server.connect_failures,
+        "ejections": server.ejections,
         "average_response_ms": None if average is None else round(average * 1000, 3),
+        "recent_response_ms": round(server.average_s * 1000, 3) if server.responses else None,
     }
+
+
+def _state(server: ServerState, now: float) -> str:
+    judgement = server.judgement
+    if not judgement.alive:
+        return judgement.reason
+    if server.down:
+        return "cannot be connected to"
+    if server.ejected_until > now:
+        return f"ejected for another {server.ejected_until - now:.0f} s"
+    return judgement.reason or "up"

@@ -12,7 +12,7 @@ from pentaflow.demo.array import Array, wait_for
 from pentaflow.demo.scenario import Scenario
 from support.inside import inside
 from support.keepalive_load import CONNECTIONS, Load, keepalive_load, wait_until_answered
-from topologies.model import REST_PORT, Role
+from topologies.model import REST_PORT
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 

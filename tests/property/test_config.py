@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pentaflow.addresses import parse_service_address
-from pentaflow.config import Configuration
+from pentaflow.config import Configuration, Policy
 from pentaflow.errors import ConfigurationError
 from pentaflow.parsing import parse
 from support.configurations import small_document
@@ -64,7 +64,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     server = st.fixed_dictionaries({"name": names, "id": st.integers(1, 65535), "address": endpoints})
     pool: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {"name": names, "servers": st.lists(server, min_size=1, max_size=3, unique_by=unique_by("name", "id"))},
-        optional={"policy": st.sampled_from(["round_robin", "least_connections"])},
+        optional={"policy": st.sampled_from([policy.value for policy in Policy])},
     )
     pools: list[dict[str, Any]] = draw(st.lists(pool, min_size=1, max_size=2, unique_by=unique_by("name")))
     vserver = st.fixed_dictionaries(

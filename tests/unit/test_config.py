@@ -99,7 +99,8 @@ def test_unknown_key_in_a_list_gets_the_names_there_are_when_none_is_near() -> N
                 colour: red
                 address: "10.0.0.32:80"
         """
-    expected = "array.yaml:7: pools[0].servers[1].colour: unknown key; there is 'name', 'id', 'address', 'weight'"  #
+    names = "'name', 'id', 'address', 'weight', 'max_connections'"
+    expected = f"array.yaml:7: pools[0].servers[1].colour: unknown key; there is {names}"
     assert error_of(text) == expected
 
 
@@ -138,7 +139,6 @@ def test_missing_key_is_named_with_the_line_of_what_lacks_it() -> None:
         ("nodes.0.ports", {"s1": 2, "a b": 1}, "nodes[0].ports.a b: String should match pattern"),
         ("switches.0.ports", [1, 510], "switches[0].ports[1]: Input should be less than or equal to 509"),
         ("switches.0.ports", [], "switches[0].ports: Tuple should have at least 1 item"),
-        ("pools.0.policy", "random", "pools[0].policy: Input should be 'round_robin' or 'least_connections'"),
         ("pools.0.servers", [], "pools[0].servers: Tuple should have at least 1 item"),
         ("controller.health", {"fall": 0}, "controller.health.fall: Input should be greater than or equal to 1"),
     ],
@@ -344,3 +344,31 @@ def test_two_switches_with_one_probe_address_of_either_family() -> None:
 @pytest.mark.parametrize("text", ["198.51.100.7:9100", "[2001:db8::7]:9100", "node-1.example:9100"])
 def test_end_points_are_written_as_they_are_read(text: str) -> None:
     assert str(parse_document(change("nodes.0.management", text)).nodes[0].management) == text
+
+
+def test_a_pool_with_its_defaults() -> None:
+    (pool,) = parse_document(small_document()).pools
+    assert (pool.policy, pool.retries, pool.slow_start_s) == (Policy.ROUND_ROBIN, 3, 0)
+    assert pool.eject is not None
+    assert (pool.eject.after, pool.eject.base_s, pool.eject.max_s, pool.eject.max_share) == (5, 10, 300, 0.5)
+    assert pool.servers[0].max_connections is None
+    assert parse_document(change("pools.0.eject", None)).pools[0].eject is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("pools.0.url_hash", {"query": True}, "pools[0]: url_hash goes with policy url_hash"),
+        ("pools.0.eject", {"base_s": 20, "max_s": 10}, "pools[0].eject: max_s (10) must not be less than base_s (20)"),
+        ("pools.0.eject", {"errors": "all"}, "pools[0].eject.errors: Input should be 'gateway' or 'any_5xx'"),
+        ("pools.0.servers.0.max_connections", 0, "max_connections: Input should be greater than or equal to 1"),
+        (
+            "pools.0.policy",
+            "random",
+            "Input should be 'round_robin', 'least_connections', 'response_time', 'power_of_two', 'url_hash' or "
+            "'source_hash'",
+        ),
+    ],
+)
+def test_pools_that_cannot_be_are_refused(path: str, value: object, sentence: str) -> None:
+    assert error_of(yaml.safe_dump(change(path, value))).endswith(sentence)

@@ -28,25 +28,31 @@ class RequestScheduler:
         self._injection = injection
         self._counts = statistics.persistence
 
-    def choose(self, cookie: bytes | None, now: float, now_s: float) -> tuple[ServerState | None, bytes | None]:
-        """The server, None when none is up, and the Cookie field's value that it gets.
+    def choose(
+        self, cookie: bytes | None, now: float, now_s: float, target: bytes = b"", client: bytes = b""
+    ) -> tuple[ServerState | None, bytes | None]:
+        """The server, None when none can take the request, and the Cookie field's value that it gets.
+
+        A request that is bound to a server which is full gets none: elsewhere its session is not known.
 
         Args:
             cookie: the Cookie field's value.
             now: seconds on the monotonic clock of the pool.
             now_s: seconds since the epoch.
+            target: the request's target.
+            client: the client's packed address, without a port.
         """
         injection = self._injection
         if injection is None:
-            return self.pool.choose(now), cookie
+            return self.pool.choose(now, (), target, client), cookie
         counts = self._counts
         server_id, refusal, cookie = injection.read_request(cookie, now_s)
         if server_id is not None:
             server = self.pool.maybe_server(server_id)
             if server is not None and self.pool.usable(server, now):
                 counts[_HONOURED] += 1
-                return server, cookie
+                return None if server.full else server, cookie
             counts[Persisted.SERVER_GONE if server is None else Persisted.SERVER_DOWN] += 1
         else:
             counts[_NONE if refusal is None else Persisted[refusal.name]] += 1
-        return self.pool.choose(now), cookie
+        return self.pool.choose(now, (), target, client), cookie
