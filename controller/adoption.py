@@ -52,6 +52,7 @@ def adopt(
     slots_per_node: int,
     read_splits: Mapping[tuple[int, int], int] | None = None,
     on_demand: Collection[int] = (),
+    members: Mapping[int, Collection[int]] | None = None,
 ) -> BucketMap:
     """The map that a switch holds, with the buckets that have no slot spread by weight.
 
@@ -59,24 +60,35 @@ def adopt(
         read_buckets: vserver id → slot of each bucket as read back, `UNASSIGNED` where there was none.
         read_slots: slot → node id, as read back; the node may be one that is no longer configured.
         sizes: vserver id → number of buckets.
-        weights: node id → weight, of the nodes that new buckets may go to; not empty. If all are 0 they count as equal.
+        weights: node id → weight, of the nodes that new buckets may go to. If all of a vserver's are 0 they count as
+            equal; if it has none its buckets stay without a slot.
         configured: ids of all nodes.
         slots_per_node: home slots of a node that are used.
         read_splits: (vserver id, bucket) → old slot, as read back.
         on_demand: vservers whose buckets stay without a slot until somebody comes.
+        members: vserver id → the nodes that may serve it; None: all nodes serve all vservers. A bucket that is found on
+            another node that is configured, or, when there are several sets of nodes, on one that is not, counts as
+            without a slot: the slot of a set's node is never to carry the buckets of another set.
     """
-    if not any(weights.values()):
-        weights = dict.fromkeys(weights, 1)
-    known = np.array(sorted(read_slots), dtype=np.int32)
+    members = dict.fromkeys(sizes, configured) if members is None else members
+    has_several_sets = len({frozenset(nodes) for nodes in members.values()}) > 1
+
+    def is_foreign(vserver_id: int, node: int) -> bool:
+        return node not in members[vserver_id] and (node in configured or has_several_sets)
+
     buckets = {}
     for vserver_id, size in sizes.items():
+        known = np.array([s for s, node in sorted(read_slots.items()) if not is_foreign(vserver_id, node)], np.int32)
         read = np.asarray(read_buckets.get(vserver_id, ()), dtype=np.int32)[:size]
         kept = buckets[vserver_id] = np.full(size, UNASSIGNED, dtype=np.int32)
         kept[: len(read)] = np.where(np.isin(read, known), read, UNASSIGNED)
     splits = {
         (vserver_id, bucket): old_slot
         for (vserver_id, bucket), old_slot in (read_splits or {}).items()
-        if bucket < sizes.get(vserver_id, 0) and buckets[vserver_id][bucket] != UNASSIGNED and old_slot in read_slots
+        if bucket < sizes.get(vserver_id, 0)
+        and buckets[vserver_id][bucket] != UNASSIGNED
+        and old_slot in read_slots
+        and not is_foreign(vserver_id, read_slots[old_slot])
     }
     carrying = {int(slot) for kept in buckets.values() for slot in np.unique(kept[kept != UNASSIGNED])} | set(
         splits.values()
@@ -86,8 +98,11 @@ def adopt(
     whole = BucketMap(buckets=buckets, slots=slots, splits=splits)
     for vserver_id in sorted(sizes.keys() - set(on_demand)):
         missing = np.flatnonzero(buckets[vserver_id] == UNASSIGNED)
-        if len(missing):
-            whole.assign(vserver_id, missing, _slots_for(whole, vserver_id, len(missing), weights, slots_per_node))
+        able = {node: weight for node, weight in weights.items() if node in members[vserver_id]}
+        if len(missing) and able:
+            able = able if any(able.values()) else dict.fromkeys(able, 1)
+            found = _slots_for(whole, vserver_id, len(missing), able, slots_per_node)
+            whole.assign(vserver_id, missing[: len(found)], found)
     return whole
 
 
@@ -102,5 +117,6 @@ def _slots_for(
     usable = have_free_slots(bucket_map, nodes, slots_per_node)
     if not usable.any():
         # Where a foreign map leaves no node a home slot to itself, any slot will do: the planner tidies up.
-        return np.resize(np.array(sorted(bucket_map.slots)), count)
+        own = [slot for slot, node in sorted(bucket_map.slots.items()) if node in weights]
+        return np.resize(np.array(own, dtype=np.int64), count if own else 0)
     return pick_slots(bucket_map, nodes[usable][fill((holding - share)[usable], count)], slots_per_node)

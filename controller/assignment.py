@@ -10,6 +10,7 @@ from controller.actual import Actual, Rows, rows
 from controller.adoption import adopt
 from controller.buckets import UNASSIGNED, BucketMap, Move, Reason, SlotMove
 from controller.entries import SPLIT_SLOT, Entry, Key, Kind
+from controller.node_sets import members, node_sets
 from controller.planner import plan_assignment, plan_failover, plan_tidy
 from controller.transit import window_ticks
 from pentaflow.config import AssignmentMode, Configuration, parse_mac
@@ -30,6 +31,7 @@ class Assignment:
         self._macs = {node_id: parse_mac(node.mac) for node_id, node in self._nodes.items()}
         self._sizes = {vserver.id: vserver.buckets for vserver in configuration.vservers}
         self._idle_ns = {vserver.id: int(vserver.idle_timeout_s * _NS_PER_S) for vserver in configuration.vservers}
+        self._sets = node_sets(configuration)
         self._slots_per_node = configuration.controller.slots_per_node
         self._on_demand = {v.id for v in configuration.vservers if v.assignment is AssignmentMode.ON_DEMAND}
 
@@ -52,6 +54,7 @@ class Assignment:
                 configured=self._nodes.keys(),
                 slots_per_node=self._slots_per_node,
                 on_demand=self._on_demand,
+                members=members(self._sets),
             )
             self.map.version = version + 1
 
@@ -121,6 +124,7 @@ class Assignment:
             configured=self._nodes.keys(),
             slots_per_node=self._slots_per_node,
             on_demand=self._on_demand,
+            members=members(self._sets),
         )
 
     def assign(
@@ -154,7 +158,12 @@ class Assignment:
     def fail_over(self, down: Collection[int], survivors: Mapping[int, int]) -> tuple[SlotMove, ...]:
         """Re-point the slots of nodes that are down, or no longer configured [B3]."""
         unknown = {node_id for node_id in self.map.slots.values() if node_id not in self._nodes}
-        moves = plan_failover(self.map, unknown.union(down), survivors, self._slots_per_node)
+        moves: tuple[SlotMove, ...] = ()
+        for its in self._sets:
+            # With several sets nothing is left on unknown nodes (`controller.adoption`).
+            lost = its.node_ids.intersection(down) | (unknown if len(self._sets) == 1 else set())
+            able = {node_id: weight for node_id, weight in survivors.items() if node_id in its.node_ids}
+            moves += plan_failover(self.map, lost, able, self._slots_per_node)
         self.map.apply(moves)
         self._revocable += moves
         return moves

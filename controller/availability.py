@@ -5,7 +5,8 @@ Every transition of health or intent is an event with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 
 from controller.alarms import AlarmKey, AlarmKind
 from controller.damping import Penalty
@@ -13,6 +14,7 @@ from controller.events import EventKind, EventLog
 from controller.guard import MassFailureGuard, Verdict
 from controller.health import Check, Health, NodeHealth, Outcome, Transition
 from controller.intents import Intent, IntentChange, Intents, serving_weights, survivors
+from controller.node_sets import NodeSet, node_sets
 from pentaflow.config import Configuration, NodeState
 from pentaflow.config import Health as HealthRule
 
@@ -37,6 +39,7 @@ class Availability:
     ) -> None:
         self._events = events
         self._nodes = {node.id: node for node in configuration.nodes}
+        self._sets: tuple[NodeSet, ...] = node_sets(configuration)
         self.intents = Intents(configuration.nodes, kept_intents)
         rule = configuration.controller.health
         self.guard = MassFailureGuard(rule.guard)
@@ -45,6 +48,7 @@ class Availability:
     def reconfigure(self, configuration: Configuration, now_ns: int) -> None:
         """Other nodes, or other rules, from now on. What was observed of a node stays while it is the same machine."""
         before, self._nodes = self._nodes, {node.id: node for node in configuration.nodes}
+        self._sets = node_sets(configuration)
         states = self.intents.states()
         self.intents = Intents(configuration.nodes, self.intents.overrides())
         for node_id, state in self.intents.states().items():
@@ -54,7 +58,7 @@ class Availability:
         rule = configuration.controller.health
         self.guard.rule = rule.guard
         switches = {switch.name for switch in configuration.switches}
-        vservers = {vserver.name for vserver in configuration.vservers}
+        served = {(node.id, v.name) for v in configuration.vservers for node in configuration.serving(v)}
         observed, self.health = self.health, {}
         for node_id, node in self._nodes.items():
             old = before.get(node_id)
@@ -66,9 +70,8 @@ class Availability:
             health = observed[node_id] if is_same else _unobserved(node_id, rule, now_ns)
             health.rise, health.fall, health.penalty.rule = rule.rise, rule.fall, rule.damping
             self.health[node_id] = health
-            if transition := health.retain(
-                lambda check: check.switch in {"", *switches} and check.vserver in {"", *vservers}, now_ns
-            ):
+            is_wanted = partial(_is_made, node_id=node_id, switches=switches, served=served)
+            if transition := health.retain(is_wanted, now_ns):
                 self._record(transition, now_ns)
 
     def name(self, node_id: int | None) -> str:
@@ -148,18 +151,25 @@ class Availability:
         return self._in(Health.DOWN)
 
     def unknown(self) -> set[int]:
-        """Nodes that nothing is known of, other than those in maintenance."""
+        """Nodes that nothing is known of, other than those that serve no vserver or are in maintenance."""
         states = self.intents.states()
-        return {node_id for node_id in self._in(Health.UNKNOWN) if states[node_id] is not NodeState.MAINTENANCE}
+        serving: set[int] = set().union(*(its.node_ids for its in self._sets))
+        return {n for n in self._in(Health.UNKNOWN) & serving if states[n] is not NodeState.MAINTENANCE}
 
     def survivors(self) -> dict[int, int]:
-        """Who takes over from nodes that are down: node id → weight above 0 (`controller.intents.survivors`)."""
+        """Who takes over from nodes that are down, of each set of nodes (`controller.intents.survivors`): node id →
+        weight above 0."""
         answering = {node_id for node_id, health in self.health.items() if health.is_answering}
-        return survivors(self._nodes, self.intents.states(), self._states(), answering)
+        states, seen = self.intents.states(), self._states()
+        found: dict[int, int] = {}
+        for its in self._sets:
+            found |= survivors({n: self._nodes[n] for n in sorted(its.node_ids)}, states, seen, answering)
+        return found
 
-    def may_serve(self) -> set[int]:
-        """Nodes that clients may get an answer from."""
-        return self.unknown().union(self.survivors())
+    def served(self) -> set[int]:
+        """Vservers that have a node that clients may get an answer from."""
+        serving = self.unknown().union(self.survivors())
+        return {vserver_id for its in self._sets if its.node_ids & serving for vserver_id in its.vserver_ids}
 
     def serving_weights(self) -> dict[int, int]:
         """Node id → weight, 0 included, of the nodes that are not known to be down (`controller.intents`)."""
@@ -168,7 +178,10 @@ class Availability:
     def initial_weights(self) -> dict[int, int]:
         """Node id → weight of the nodes that a fresh map is spread over: all that are not known to be down."""
         weights = self.serving_weights()
-        return weights if any(weights.values()) else {node_id: node.weight for node_id, node in self._nodes.items()}
+        for its in self._sets:
+            if not any(weights.get(node_id) for node_id in its.node_ids):
+                weights |= {node_id: self._nodes[node_id].weight for node_id in its.node_ids}
+        return weights
 
     def alarm_reasons(self) -> dict[AlarmKey, str]:
         """What is wrong with nodes now; those in maintenance may be as they like."""
@@ -196,3 +209,8 @@ class Availability:
 
 def _unobserved(node_id: int, rule: HealthRule, now_ns: int) -> NodeHealth:
     return NodeHealth(node_id=node_id, rise=rule.rise, fall=rule.fall, since_ns=now_ns, penalty=Penalty(rule.damping))
+
+
+def _is_made(check: Check, *, node_id: int, switches: Collection[str], served: Collection[tuple[int, str]]) -> bool:
+    """Whether a check is still made of a node: of its management address, or a probe of a vserver that it serves."""
+    return (not check.switch or check.switch in switches) and (not check.vserver or (node_id, check.vserver) in served)

@@ -16,11 +16,13 @@ from controller.buckets import BucketMove, Reason
 from controller.connections import OpenConnections
 from controller.events import EventKind, EventLog
 from controller.loads import Loads
-from controller.moves import MoveLimits, Moves, Progress, View, VserverTraits
+from controller.moves import MoveLimits, Moves, Progress, View, VserverTraits, Way
+from controller.node_sets import node_sets
 from controller.plan import Plan
 from controller.planner import make_plan
 from controller.transit import flow_limit
-from pentaflow.config import Configuration, NodeState
+from pentaflow.config import Configuration, NodeState, Vserver
+from pentaflow.modes import Protocol, VserverMode
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -29,6 +31,7 @@ _NS_PER_MS = 1_000_000
 class _Wanted(NamedTuple):
     weights: dict[int, int]
     deadlines: dict[int, int | None]
+    members: dict[int, frozenset[int]]  # of the vservers that can be planned for
 
 
 class MovesStatus(NamedTuple):
@@ -79,9 +82,15 @@ class Balancing:
         self._rule = configuration.controller.moves
         self._nodes = {node.id: node for node in configuration.nodes}
         self._names = {vserver.id: vserver.name for vserver in configuration.vservers}
+        self._sets = node_sets(configuration)
+        told = {vserver.id for vserver in configuration.vservers if _way(vserver) is Way.ASK}
+        self._told_by: dict[int, set[int]] = {node_id: set() for node_id in self._nodes}
+        for its in self._sets:
+            for node_id in its.node_ids:
+                self._told_by[node_id] |= told.intersection(its.vserver_ids)
         self._moves.reconfigure(
             MoveLimits(flows=self._flow_limit, split=self._rule.max_split),
-            {v.id: VserverTraits(v.buckets, v.idle_timeout_s) for v in configuration.vservers},
+            {v.id: VserverTraits(v.buckets, v.idle_timeout_s, _way(v)) for v in configuration.vservers},
             slots_per_node=configuration.controller.slots_per_node,
             patience_ns=int(self._rule.rebalance_deadline_s * _NS_PER_S),
         )
@@ -93,9 +102,9 @@ class Balancing:
         """Whether buckets wait or are split: only then has anybody to know how busy vservers are."""
         return not self._moves.is_done
 
-    def idle(self, buckets: Iterable[tuple[int, int]], now_ns: int) -> None:
-        """The switches that serve these (vserver id, bucket) say that they are idle."""
-        self._moves.idle(buckets, now_ns)
+    def idle(self, buckets: Iterable[tuple[int, int]], now_ns: int) -> bool:
+        """The switches that serve these (vserver id, bucket) say that they are idle: whether any has to move now."""
+        return self._moves.idle(buckets, now_ns)
 
     def written(self, now_ns: int) -> None:
         """Every switch that serves holds what was decided until now."""
@@ -105,7 +114,7 @@ class Balancing:
         """Node id → vservers whose open connections are to be asked for."""
         wanted = self._moves.asked(self._assignment.map)
         for node_id in self._leaving_since.keys() - self._drained:
-            wanted[node_id] = set(self._names)
+            wanted[node_id] = set(self._told_by.get(node_id, ()))
         return wanted
 
     # What follows.
@@ -144,14 +153,21 @@ class Balancing:
 
     def _plan(self, now_ns: int) -> None:
         bucket_map = self._assignment.map
-        wanted = _Wanted(self._availability.serving_weights(), self._deadlines(now_ns))
-        if self._availability.unknown() or not any(wanted.weights.values()) or not bucket_map.buckets:
+        weights, unknown = self._availability.serving_weights(), self._availability.unknown()
+        members = {
+            vserver_id: its.node_ids
+            for its in self._sets
+            if not its.node_ids & unknown and any(weights.get(node_id) for node_id in its.node_ids)
+            for vserver_id in its.vserver_ids
+        }
+        wanted = _Wanted(weights, self._deadlines(now_ns), members)
+        if not members or not bucket_map.buckets:
             return
         is_same = wanted == self._planned
         if is_same and not (self._moves.is_done and self._planned_version != bucket_map.version):
             return
         is_leaving = any(not wanted.weights.get(node_id, 1) for node_id in self._leaving_since)
-        plan = make_plan(bucket_map, wanted.weights, Reason.DRAIN if is_leaving else Reason.REBALANCE)
+        plan = make_plan(bucket_map, weights, Reason.DRAIN if is_leaving else Reason.REBALANCE, members)
         self._planned, self._planned_version = wanted, bucket_map.version
         self._follow(plan, wanted, now_ns)
 
@@ -193,7 +209,7 @@ class Balancing:
                 self.connections.maybe_total(
                     vserver_id, node_id, asked_after_ns=self._leaving_since[node_id], now_ns=now_ns
                 )
-                for vserver_id in self._names
+                for vserver_id in self._told_by[node_id]
             ]
             if all(total == 0 for total in totals):
                 self._drained.add(node_id)
@@ -239,3 +255,9 @@ class Balancing:
             lost=self._availability.down() - self._availability.survivors().keys(),
             now_ns=now_ns,
         )
+
+
+def _way(vserver: Vserver) -> Way:
+    if vserver.mode is VserverMode.HTTPS:
+        return Way.ASK
+    return Way.WATCH if vserver.protocol is Protocol.TCP else Way.WHOLE

@@ -153,6 +153,13 @@ class BucketMap:
         """Buckets of one vserver that each node serves; split ones count for the node of new connections."""
         return _counted(np.bincount(self.owners(vserver_id)))
 
+    def keeping(self, vserver_id: int) -> Counter[int]:
+        """Buckets of one vserver that each node serves, or keeps the open connections of while they are split."""
+        if vserver_id not in self.buckets:
+            return Counter()
+        old = (self.slots[slot] for (vserver, _), slot in self.splits.items() if vserver == vserver_id)
+        return self.holding(vserver_id) + Counter(old)
+
     def owners(self, vserver_id: int) -> Numbers:
         """The node of each bucket of a vserver (for new connections), `NO_NODE` where it has none."""
         return self.nodes_of(self.buckets[vserver_id])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, Validati
 
 from pentaflow.config import Node
 from pentaflow.hash import HashKeyKind
+from pentaflow.modes import NodeKind
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 2.0
@@ -175,8 +176,9 @@ class ConnectionPoller:
         """One round: all wanted nodes at the same time; `wanted` in place of the usual ones."""
         async with asyncio.TaskGroup() as group:
             for node_id, functions in (wanted or self._wanted)().items():
-                if functions and node_id in self.nodes:
-                    group.create_task(self._ask(client, self.nodes[node_id], functions))
+                node = self.nodes.get(node_id)
+                if functions and node is not None and node.kind is NodeKind.TLS:
+                    group.create_task(self._ask(client, node, functions))
 
     async def _ask(self, client: httpx.AsyncClient, node: Node, functions: Mapping[int, BucketFunction]) -> None:
         question = {

@@ -34,6 +34,7 @@ from controller.guard import Verdict
 from controller.health import Check, CheckKind, Health, NodeHealth, Outcome
 from controller.history import History
 from controller.intents import Intent, Intents, serving_weights
+from controller.node_sets import members, node_sets
 from controller.plan import Plan
 from controller.planner import make_plan
 from controller.stations import StationTable
@@ -41,6 +42,7 @@ from controller.views import Views
 from controller.withdrawal import announced_vips
 from pentaflow.config import AssignmentMode, Configuration, NodeState, Vserver
 from pentaflow.errors import ConfigurationError
+from pentaflow.modes import VserverMode
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -174,8 +176,11 @@ class Core:
         intents = Intents(configuration.nodes, self.availability.intents.overrides()).states() | dict(states)
         health = {n: self.health[n].state if n in self.health else Health.UNKNOWN for n in nodes}
         weights = serving_weights(nodes, intents, health)
-        if not any(weights.values()):
-            raise ConfigurationError("nodes", "no node would be left to serve")
+        sets = node_sets(configuration)
+        for its in sets:
+            if not any(weights.get(node_id) for node_id in its.node_ids):
+                names = ", ".join(v.name for v in configuration.vservers if v.id in its.vserver_ids)
+                raise ConfigurationError("nodes", f"no node would be left to serve {names}")
         kept = {vserver.id for vserver in configuration.vservers}
         remaining = BucketMap(
             buckets={vserver_id: found for vserver_id, found in self.map.buckets.items() if vserver_id in kept},
@@ -184,7 +189,7 @@ class Core:
             version=self.map.version,
         )
         is_drain = any(state is not NodeState.ACTIVE for state in states.values())
-        return make_plan(remaining, weights, Reason.DRAIN if is_drain else Reason.WEIGHTS)
+        return make_plan(remaining, weights, Reason.DRAIN if is_drain else Reason.WEIGHTS, members(sets))
 
     @property
     def map(self) -> BucketMap:
@@ -420,7 +425,7 @@ class Core:
         before = self._announced
         self._announced = announced_vips(
             self.configuration.vservers,
-            self.availability.may_serve(),
+            self.availability.served(),
             before=before,
             withdraws=self.configuration.controller.health.vip_withdrawal,
             is_held=self.availability.guard.is_holding,
@@ -442,8 +447,9 @@ class Core:
 
     def _raise_alarms(self, now_ns: int) -> None:
         reasons = self.availability.alarm_reasons()
-        if self.nodes and not self.availability.may_serve():
-            for vserver in self.configuration.vservers:
+        served = self.availability.served() if self.nodes else {v.id for v in self.configuration.vservers}
+        for vserver in self.configuration.vservers:
+            if vserver.id not in served:
                 state = "announced still" if vserver.vip in self._announced else "withdrawn"
                 reasons[AlarmKey(AlarmKind.NO_HEALTHY_NODE, vserver.name)] = f"no node serves {vserver.vip}, {state}"
         for switch, reason in self._lost.items():
@@ -466,9 +472,11 @@ class Core:
         vserver = self._vservers.get(vserver_id)
         if vserver is None:
             return None
+        able = {node.id for node in self.configuration.serving(vserver)}
         weights = self.availability.serving_weights()
-        if not any(weights.values()):
+        if not any(weights.get(node_id) for node_id in able):
             weights = self.availability.survivors()
+        weights = {node_id: weight for node_id, weight in weights.items() if node_id in able}
         hits, open_connections = self.balancing.loads.of_nodes(vserver.name)
         moves = self.assignment.assign(vserver_id, bucket, weights, hits=hits, open_connections=open_connections)
         self.history.record(moves, now_ns)
@@ -481,14 +489,14 @@ class Core:
         moves = self.assignment.tidy(limit)
         return Changes(keys=keys_of(moves)) if moves else None
 
-    def bucket_idle(self, switch: str, keys: Iterable[Key], now_ns: int) -> None:
-        """A switch reports that these buckets are idle now.
+    def bucket_idle(self, switch: str, keys: Iterable[Key], now_ns: int) -> Changes | None:
+        """A switch reports that these buckets are idle now: what moves at once.
 
         Only the active switch sees a VIP's packets, and it has not seen those from before its take-over: that counts as
         a packet to every bucket [B8].
         """
         found = [(key.match[0], key.match[1]) for key in keys if self._is_idle(switch, key, now_ns)]
-        self.balancing.idle(found, now_ns)
+        return self.advance(now_ns) if self.balancing.idle(found, now_ns) else None
 
     def written(self, ready: Collection[str], now_ns: int) -> None:
         """Of all that was decided, nothing waits to be written to these switches."""
@@ -511,7 +519,7 @@ class Core:
         }
 
     def all_bucket_functions(self) -> dict[int, BucketFunction]:
-        """Vserver id → bucket function, of those whose hash key is known."""
+        """Vserver id → bucket function, of those that TLS nodes serve and whose hash key is known."""
         return {
             vserver.id: BucketFunction(
                 name=vserver.name,
@@ -520,7 +528,7 @@ class Core:
                 buckets=vserver.buckets,
             )
             for vserver in self.configuration.vservers
-            if vserver.id in self.hash_keys
+            if vserver.id in self.hash_keys and vserver.mode is VserverMode.HTTPS
         }
 
     def _is_idle(self, switch: str, key: Key, now_ns: int) -> bool:

@@ -8,10 +8,11 @@ from controller.addresses import probe_mac, vip_mac
 from controller.entries import CPU_PORT, DEFAULT_FLOOD_GROUP, UNTAGGED, Entry, Key, Kind
 from pentaflow.addresses import IpAddress
 from pentaflow.config import AssignmentMode, Configuration, Switch, Vserver
+from pentaflow.modes import Protocol
 
 _VSERVER_TABLES = {4: Kind.VSERVER, 6: Kind.VSERVER_V6}
 _NEIGHBOUR_TABLES = {4: Kind.ARP, 6: Kind.ND}
-_IP_PROTOCOLS = {"tcp": 6}
+IP_PROTOCOLS = {Protocol.TCP: 6, Protocol.UDP: 17}
 # Learning is not urgent, but a flood of digests would be: lists of up to 100 stations, held back for up to 10 ms.
 _DIGEST = Entry((10_000_000, 100, 1_000_000_000))
 # Switches count packet-ins in time slots of 2^14 µs (docs/pipeline.md).
@@ -22,7 +23,7 @@ NO_PACKET_INS = 0
 
 def vserver_key(vserver: Vserver) -> Key:
     """The key of a vserver's entry, in the table of its VIP's family."""
-    return Key(_VSERVER_TABLES[vserver.vip.version], (int(vserver.vip), _IP_PROTOCOLS[vserver.protocol], vserver.port))
+    return Key(_VSERVER_TABLES[vserver.vip.version], (int(vserver.vip), IP_PROTOCOLS[vserver.protocol], vserver.port))
 
 
 def packet_in_limit(vserver: Vserver) -> int:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.buckets import home_node
+from controller.desired import IP_PROTOCOLS
 from controller.health import Health
 from controller.history import History
 from pentaflow.addresses import IpAddress, with_port
 from pentaflow.config import Vserver
 from pentaflow.hash import client_hash
-
-_TCP = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,9 @@ def explain(
         client: its address, of the VIP's family, and port.
     """
     address, port = client
-    digest = client_hash(hash_key, vserver.hash, address, port, vserver.vip, vserver.port, _TCP)
+    digest = client_hash(
+        hash_key, vserver.hash, address, port, vserver.vip, vserver.port, IP_PROTOCOLS[vserver.protocol]
+    )
     bucket = digest & (vserver.buckets - 1)
     bucket_map = assignment.map
     slots = bucket_map.buckets.get(vserver.id)

@@ -9,6 +9,9 @@ A bucket that is proven idle (the switch's notice, and no open connection in an 
 split as well, since a connection may begin at the very moment that it moves; but it costs the transit filter next to
 nothing, so it does not wait for room in it, and needs to be quiet only for as long as a handshake takes.
 
+That is so where nodes tell their open connections. Direct servers tell nothing (`Way`): of theirs the switch alone is
+asked, and it only knows which buckets no packet has come for.
+
 At a deadline the rest is forced: it moves with its connections. What follows from failures needs no waiting: a bucket
 whose old node is lost is settled at once, and whose new node is lost stays split while failover re-points its slot.
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +36,8 @@ from controller.slots import pick_slots
 from controller.transit import Load, flows_of_bucket
 
 _NS_PER_S = 1_000_000_000
+# A notice that is older is no reason to move a bucket as a whole: a flow may have begun since.
+_FRESH_NS = _NS_PER_S // 10
 # Notices of a bucket that stays idle come once in its timeout, up to 1.1 s late on BMv2.
 _NOTICE_SLACK_NS = 2 * _NS_PER_S
 _NEVER_NS = -(1 << 62)
@@ -65,11 +71,21 @@ class MoveLimits:
     idle_quiet_ns: int = 3 * _NS_PER_S
 
 
+class Way(Enum):
+    """How the buckets of a vserver move."""
+
+    ASK = "split, until the old node has no open connection"
+    WATCH = "split, until no packet has come for the idle timeout: nobody knows about connections"
+    # A split bucket would send every flow to its old node: only a SYN marks a new one (p4/transit.p4).
+    WHOLE = "as a whole, at the moment that the switch says that no packet has come for the idle timeout"
+
+
 class VserverTraits(NamedTuple):
     """What moves need to know of a vserver."""
 
     buckets: int
     idle_timeout_s: float
+    way: Way = Way.ASK
 
 
 class View(NamedTuple):
@@ -180,6 +196,7 @@ class Moves:
         self._deadlines: Mapping[int, int | None] = {}
         self._waiting: dict[BucketKey, PlannedMove] = {}
         self._idle_candidates: dict[BucketKey, None] = {}
+        self._idle_now: dict[BucketKey, None] = {}
         self._splits: dict[BucketKey, _Split] = {}
         self._last_idle: dict[int, NDArray[np.int64]] = {}
         self._wave_left: Counter[int] = Counter()
@@ -222,10 +239,13 @@ class Moves:
         self._wave_left, self._waves_done = Counter(move.wave for move in self._waiting.values()), []
         for split in self._splits.values():
             split.wave = None
-        self._idle_candidates = dict.fromkeys(key for key in self._waiting if self._is_idle(key, now_ns))
+        self._idle_candidates = dict.fromkeys(
+            key for key in self._waiting if self._way(key[0]) is not Way.WHOLE and self._is_idle(key, now_ns)
+        )
 
-    def idle(self, keys: Iterable[BucketKey], now_ns: int) -> None:
-        """The switch that serves these buckets says that they are idle."""
+    def idle(self, keys: Iterable[BucketKey], now_ns: int) -> bool:
+        """The switch that serves these buckets says that they are idle: whether a step is to be taken at once."""
+        self._idle_now.clear()
         for key in keys:
             vserver_id, bucket = key
             traits = self._vservers.get(vserver_id)
@@ -235,7 +255,8 @@ class Moves:
                 self._last_idle[vserver_id] = np.full(traits.buckets, _NEVER_NS, dtype=np.int64)
             self._last_idle[vserver_id][bucket] = now_ns
             if key in self._waiting:
-                self._idle_candidates[key] = None
+                (self._idle_now if traits.way is Way.WHOLE else self._idle_candidates)[key] = None
+        return bool(self._idle_now)
 
     def written(self, now_ns: int) -> None:
         """Every switch that serves holds what the map says."""
@@ -247,8 +268,11 @@ class Moves:
         """Node id → vservers whose open connections are to be asked for."""
         result: dict[int, set[int]] = {}
         for key, split in self._splits.items():
-            result.setdefault(split.from_node, set()).add(key[0])
+            if self._way(key[0]) is Way.ASK:
+                result.setdefault(split.from_node, set()).add(key[0])
         for vserver_id in {key[0] for key in self._waiting}:
+            if self._way(vserver_id) is not Way.ASK:
+                continue
             for node_id in bucket_map.holding(vserver_id):
                 result.setdefault(node_id, set()).add(vserver_id)
         return result
@@ -259,7 +283,7 @@ class Moves:
         """What to do now; to be asked whenever something was seen, and applied to the map before the next step."""
         self._take_stock(view)
         settled, forced = self._settle(view)
-        begun = self._begin(view)
+        begun = [*self._begin(view), *self._move_whole(view)]
         pushed, pushed_forced = self._push(view)
         waves, self._waves_done = tuple(self._waves_done), []
         return Step(moves=(*settled, *begun, *pushed), forced=(*forced, *pushed_forced), waves=waves)
@@ -292,6 +316,8 @@ class Moves:
     def _is_quiet(self, key: BucketKey, split: _Split, view: View) -> bool:
         if split.written_ns is None:
             return False
+        if self._way(key[0]) is not Way.ASK:  # a notice that was under way when the split was written proves nothing
+            return self._last_notice_ns(key) > split.written_ns + _NOTICE_SLACK_NS
         found = view.maybe_open(key, split.from_node, split.written_ns)
         if found is None:
             return False
@@ -325,37 +351,72 @@ class Moves:
         return moves
 
     def _choose_idle(self, view: View) -> Iterator[tuple[PlannedMove, bool]]:
-        room = self._limits.idle_split - sum(split.was_idle for split in self._splits.values())
+        room = dict.fromkeys(Way, self._limits.idle_split)
+        for key, split in self._splits.items():
+            room[self._way(key[0])] -= split.was_idle
         for key in list(self._idle_candidates)[: 2 * self._limits.idle_split]:
-            if room <= 0:
-                return
+            way = self._way(key[0])
             move = self._waiting.get(key)
             if move is None or not self._is_idle(key, view.now_ns):
                 del self._idle_candidates[key]
+                continue
+            if room[way] <= 0:
+                continue
+            if way is Way.WATCH:
+                if self._may_begin(move, view):
+                    room[way] -= 1
+                    yield move, True
                 continue
             found = view.maybe_open(key, move.from_node, int(self._last_idle[key[0]][key[1]]))
             if found:
                 del self._idle_candidates[key]
             elif found == 0 and self._may_begin(move, view):
-                room -= 1
+                room[way] -= 1
                 yield move, True
 
     def _choose_busy(self, view: View) -> Iterator[tuple[PlannedMove, bool]]:
         busy = Counter(key[0] for key, split in self._splits.items() if not split.was_idle)
-        count = busy.total()
+        count = Counter(dict.fromkeys(Way, 0))
+        for vserver_id, number in busy.items():
+            count[self._way(vserver_id)] += number
         flows = sum(number * self._flows(vserver_id, view) for vserver_id, number in busy.items())
-        if count >= self._limits.split:
-            return
-        for key, move in list(self._waiting.items()):
-            if count >= self._limits.split:
+        waiting = {self._way(vserver_id) for vserver_id in self._vservers} - {Way.WHOLE}
+        having_room = {way for way in waiting if count[way] < self._limits.split}
+        for key, move in list(self._waiting.items()) if having_room else ():
+            if not having_room:
                 return
-            if move.vserver_id not in view.loads or key in self._idle_candidates or not self._may_begin(move, view):
+            way = self._way(key[0])
+            if way not in having_room or key in self._idle_candidates:
+                continue
+            if (way is Way.ASK and key[0] not in view.loads) or not self._may_begin(move, view):
                 continue
             more = self._flows(move.vserver_id, view)
-            if count and flows + more > self._limits.flows:
-                return
-            count, flows = count + 1, flows + more
+            if way is Way.ASK and count[way] and flows + more > self._limits.flows:
+                having_room.discard(way)
+                continue
+            count[way], flows = count[way] + 1, flows + more
+            if count[way] >= self._limits.split:
+                having_room.discard(way)
             yield move, False
+
+    def _move_whole(self, view: View) -> list[BucketMove]:
+        """Buckets that can't be split and that the switch says are idle, right now."""
+        chosen = [
+            move
+            for key in self._idle_now
+            if view.now_ns - self._last_notice_ns(key) <= _FRESH_NS
+            and (move := self._waiting.get(key))
+            and self._may_begin(move, view)
+        ]
+        self._idle_now.clear()
+        slots = pick_slots(view.map, [move.to_node for move in chosen], self._slots_per_node).tolist()
+        moves = []
+        for move, slot in zip(chosen, slots, strict=True):
+            if slot != UNASSIGNED:
+                self._tally.done[move.from_node, move.vserver_id] += 1
+                self._drop((move.vserver_id, move.bucket))
+                moves.append(view.map.moved(move.vserver_id, move.bucket, slot, self._reason))
+        return moves
 
     def _flows(self, vserver_id: int, view: View) -> float:
         load, traits = view.loads.get(vserver_id), self._vservers.get(vserver_id)
@@ -403,11 +464,18 @@ class Moves:
     def _is_any_due(self, now_ns: int) -> bool:
         return any(ns is not None and now_ns >= ns for ns in (*self._deadlines.values(), self._default_deadline_ns))
 
+    def _way(self, vserver_id: int) -> Way:
+        return self._vservers[vserver_id].way if vserver_id in self._vservers else Way.ASK
+
+    def _last_notice_ns(self, key: BucketKey) -> int:
+        """When the switch said last that a bucket is idle."""
+        noted = self._last_idle.get(key[0])
+        return _NEVER_NS if noted is None else int(noted[key[1]])
+
     def _is_idle(self, key: BucketKey, now_ns: int) -> bool:
         """Whether the switch's last notice of a bucket is no older than its next one would be."""
-        noted = self._last_idle.get(key[0])
         timeout_ns = int(self._vservers[key[0]].idle_timeout_s * _NS_PER_S) if key[0] in self._vservers else 0
-        return noted is not None and now_ns - int(noted[key[1]]) <= timeout_ns + _NOTICE_SLACK_NS
+        return now_ns - self._last_notice_ns(key) <= timeout_ns + _NOTICE_SLACK_NS
 
     def _force(self, key: BucketKey, node_id: int, at_risk: int) -> Forced:
         self._tally.forced[node_id, key[0]] += 1

@@ -24,8 +24,9 @@ from controller.core import Core
 from controller.intents import Intent
 from controller.plan import Plan
 from controller.repository import Repository
-from pentaflow.config import Configuration, NodeState, nearest
+from pentaflow.config import Configuration, NodeState
 from pentaflow.errors import ConfigurationError
+from pentaflow.misplaced import nearest
 from pentaflow.parsing import parse
 
 PLANS_KEPT = 100
@@ -126,7 +127,8 @@ class Operations:
         """
         configuration = parse(text, _PLACE, base=self._base)
         self._check(configuration)
-        check_changeover(self.in_force.configuration, configuration, self._core.map.node_loads())
+        found = self._core.map
+        check_changeover(self.in_force.configuration, configuration, found.node_loads(), found.keeping)
         return configuration
 
     async def push(self, text: str, *, who: str, comment: str, allow: Callable[[int], None]) -> InForce:

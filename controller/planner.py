@@ -129,7 +129,12 @@ def _to_home_slots(
     )
 
 
-def make_plan(bucket_map: BucketMap, weights: Mapping[int, int], reason: Reason) -> Plan:
+def make_plan(
+    bucket_map: BucketMap,
+    weights: Mapping[int, int],
+    reason: Reason,
+    members: Mapping[int, Collection[int]] | None = None,
+) -> Plan:
     """The fewest moves after which each node has its share of each vserver's buckets.
 
     Buckets without a slot stay so. Split buckets count for their new node, and are moved last of a node's: they have
@@ -140,8 +145,15 @@ def make_plan(bucket_map: BucketMap, weights: Mapping[int, int], reason: Reason)
         weights: node id → weight as it is meant: 0 for a node that is drained; a node that is not in it gets nothing
             and keeps nothing. If none is above 0 nothing moves: there is nowhere to go.
         reason: why the plan is asked for.
+        members: vserver id → the nodes that may serve it; vservers that are not in it stay as they are. None: all nodes
+            serve all vservers.
     """
-    parts = [_moves_of(bucket_map, vserver_id, weights) for vserver_id in sorted(bucket_map.buckets)]
+    if members is None:
+        members = dict.fromkeys(bucket_map.buckets, weights.keys())
+    parts = [
+        _moves_of(bucket_map, vserver_id, {node: weights[node] for node in weights if node in members[vserver_id]})
+        for vserver_id in sorted(bucket_map.buckets.keys() & members.keys())
+    ]
     moves = np.concatenate([_NO_MOVES, *parts])
     return Plan(map_version=bucket_map.version, reason=reason, moves=moves[np.argsort(moves["wave"], kind="stable")])
 

@@ -5,6 +5,9 @@ node's own MAC, so it takes the path that clients' packets take from the switch 
 at once, so that nothing lingers at the node; a RST is a failure, and so is silence for `timeout_ms`. The initial
 sequence number is a keyed hash: whoever does not see the SYN cannot answer it.
 
+A UDP service is asked with a datagram, the payload of which is configured: whatever comes back from the VIP and its
+port is a success, and word from the VIP that the port is unreachable is a failure.
+
 Silence is held against a node only when it is proved that its answer is not merely late on its way through the switch
 or the controller: when the time of a probe is over, an echo is sent out of the switch's CPU port, so that the switch
 gives it back at once. It comes behind every packet that the switch had for the controller before, so what has not
@@ -17,14 +20,17 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import takewhile
 
 from controller.addresses import probe_mac
 from controller.entries import CPU_PORT
 from controller.health import Check, CheckKind, Outcome
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
+from controller.udp_probe import Datagram, encode_datagram, maybe_decode_answer
 from pentaflow.config import Configuration, Node, Switch, Vserver, parse_mac
 from pentaflow.hash import halfsiphash
+from pentaflow.modes import Protocol
 
 # Through one switch: 256 nodes every 100 ms is the most that was measured, see docs/benchmarks.md.
 MAX_PROBES_PER_S = 2_560
@@ -70,7 +76,7 @@ class _Target:
 @dataclass(frozen=True, slots=True)
 class _Outstanding:
     target: _Target
-    syn: Segment
+    question: Segment | Datagram
     sent_ns: int
     deadline_ns: int
 
@@ -83,7 +89,7 @@ class _Echo:
 
 
 class Prober:
-    """The probes of one switch: every node at it, every vserver, each once an interval, evenly spread over it.
+    """The probes of one switch: every node at it, every vserver of it, each once an interval, evenly spread over it.
 
     Attributes:
         interval_ns: what is configured, or longer when that were more than `MAX_PROBES_PER_S`.
@@ -95,7 +101,14 @@ class Prober:
         self._switch = switch
         self._key = key
         self._timeout_ns = health.timeout_ms * _NS_PER_MS
-        pairs = [(n, v) for n in configuration.nodes if switch.name in n.ports for v in configuration.vservers]
+        served = {(node.id, v.id) for v in configuration.vservers for node in configuration.serving(v)}
+        pairs = [
+            (n, v)
+            for n in configuration.nodes
+            if switch.name in n.ports
+            for v in configuration.vservers
+            if (n.id, v.id) in served
+        ]
         self.interval_ns = max(
             health.interval_ms * _NS_PER_MS, math.ceil(len(pairs) * 1_000_000_000 / MAX_PROBES_PER_S)
         )
@@ -154,10 +167,12 @@ class Prober:
         if self._maybe_echo and frame == self._maybe_echo.frame:
             return [], self._silent(self._maybe_echo.sent_ns, "")
         answer = maybe_decode_segment(frame)
-        probe = self._outstanding.get(answer.dst_port) if answer else None
-        if answer is None or probe is None:
+        if answer is None:
+            return [], self._receive_udp(frame)
+        probe = self._outstanding.get(answer.dst_port)
+        if probe is None or not isinstance(probe.question, Segment):
             return [], []
-        syn = probe.syn
+        syn = probe.question
         expected_ack = (syn.seq + 1) & 0xFFFF_FFFF
         if (answer.src, answer.src_port, answer.dst) != (syn.dst, syn.dst_port, syn.src) or answer.ack != expected_ack:
             return [], []
@@ -181,6 +196,17 @@ class Prober:
         )
         port = probe.target.node.ports[self._switch.name]
         return [PacketOut(port=port, frame=encode_segment(reset))], [_observation(probe, "")]
+
+    def _receive_udp(self, frame: bytes) -> list[Observation]:
+        answer = maybe_decode_answer(frame)
+        probe = self._outstanding.get(answer.dst_port) if answer else None
+        if answer is None or probe is None or not isinstance(probe.question, Datagram):
+            return []
+        asked = probe.question
+        if (answer.src, answer.src_port, answer.dst) != (asked.dst, asked.dst_port, asked.src):
+            return []
+        del self._outstanding[answer.dst_port]
+        return [_observation(probe, "port unreachable" if answer.is_refusal else "")]
 
     def _echo(self, now_ns: int) -> PacketOut:
         mac = probe_mac(self._switch.probe_addresses[0]).to_bytes(6, "big")
@@ -208,19 +234,35 @@ class Prober:
         seq = self._next_secret()
         port = _FIRST_PORT + self._count % _PORTS
         src = self._switch.probe_address_for(target.vserver.vip)
-        syn = Segment(
-            src_mac=probe_mac(src),
-            dst_mac=parse_mac(target.node.mac),
-            src=src,
-            dst=target.vserver.vip,
-            src_port=port,
-            dst_port=target.vserver.port,
-            seq=seq,
-            flags=TcpFlags.SYN,
-        )
+        question: Segment | Datagram
+        if target.vserver.protocol is Protocol.UDP:
+            assert isinstance(src, IPv4Address)  # the schema has made sure
+            assert isinstance(target.vserver.vip, IPv4Address)
+            question = Datagram(
+                src_mac=probe_mac(src),
+                dst_mac=parse_mac(target.node.mac),
+                src=src,
+                dst=target.vserver.vip,
+                src_port=port,
+                dst_port=target.vserver.port,
+                payload=bytes.fromhex(target.vserver.probe.payload),
+            )
+            frame = encode_datagram(question)
+        else:
+            question = Segment(
+                src_mac=probe_mac(src),
+                dst_mac=parse_mac(target.node.mac),
+                src=src,
+                dst=target.vserver.vip,
+                src_port=port,
+                dst_port=target.vserver.port,
+                seq=seq,
+                flags=TcpFlags.SYN,
+            )
+            frame = encode_segment(question)
         self._outstanding.pop(port, None)  # keeps the order of deadlines
-        self._outstanding[port] = _Outstanding(target, syn, now_ns, now_ns + self._timeout_ns)
-        return PacketOut(port=target.node.ports[self._switch.name], frame=encode_segment(syn))
+        self._outstanding[port] = _Outstanding(target, question, now_ns, now_ns + self._timeout_ns)
+        return PacketOut(port=target.node.ports[self._switch.name], frame=frame)
 
 
 def _observation(probe: _Outstanding, failure: str) -> Observation:

@@ -338,7 +338,7 @@ class SwitchSession:
             stations = [key for key in keys if key.kind is Kind.SMAC]
             buckets = [key for key in keys if key.kind is Kind.BUCKET]
             self._dispatch(self._core.station_idle(self.name, stations))
-            self._core.bucket_idle(self.name, buckets, time.monotonic_ns())
+            self._dispatch(self._core.bucket_idle(self.name, buckets, time.monotonic_ns()))
 
     # To the switch.
 

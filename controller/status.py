@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 
 from controller.health import Outcome
-from pentaflow.config import Configuration, ManagementProtocol, Node
+from pentaflow.config import Configuration, HostPort, ManagementProtocol
 from pentaflow.credentials import check_certificates
 from pentaflow.files import read_file
+from pentaflow.modes import NodeKind
 
 HEARTBEAT = "uptime_s"
 MAX_STATUS_BYTES = 1 << 20
@@ -50,7 +51,7 @@ def maybe_authority(configuration: Configuration) -> ssl.SSLContext | None:
 
 
 class StatusPoller:
-    """Checks every node's management address, each once an interval."""
+    """Checks every management address, each once an interval: a direct server's only takes TCP connections."""
 
     def __init__(self, configuration: Configuration, report: Report) -> None:
         """
@@ -61,8 +62,12 @@ class StatusPoller:
         Raises:
             ConfigurationError: the certificate authority cannot be read.
         """
-        self._nodes = configuration.nodes
         self._rule = configuration.controller.health.management
+        self._targets = [
+            (node.id, node.management, self._rule.protocol if node.kind is NodeKind.TLS else ManagementProtocol.TCP)
+            for node in configuration.nodes
+            if node.management is not None
+        ]
         self._interval_s = self._rule.interval_ms / 1000
         self._timeout_s = self._rule.timeout_ms / 1000
         self._report = report
@@ -88,33 +93,35 @@ class StatusPoller:
         """Check until cancelled."""
         if self._rule.protocol is ManagementProtocol.NONE:
             return
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=len(self._nodes))
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=len(self._targets))
         async with (
             httpx.AsyncClient(
                 timeout=self._timeout_s, limits=limits, trust_env=False, verify=self._tls or False
             ) as client,
             asyncio.TaskGroup() as group,
         ):
-            for i, node in enumerate(self._nodes):
-                group.create_task(self._poll(client, node, self._interval_s * i / len(self._nodes)))
+            for i, (node_id, address, protocol) in enumerate(self._targets):
+                delay_s = self._interval_s * i / len(self._targets)
+                group.create_task(self._poll(client, node_id, address, protocol, delay_s))
 
-    async def _poll(self, client: httpx.AsyncClient, node: Node, delay_s: float) -> None:
+    async def _poll(
+        self, client: httpx.AsyncClient, node_id: int, address: HostPort, protocol: ManagementProtocol, delay_s: float
+    ) -> None:
         await asyncio.sleep(delay_s)  # evenly spread over the interval
         while True:
             started_ns = time.monotonic_ns()
             failure = ""
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    if self._rule.protocol is ManagementProtocol.TCP:
-                        await _connect(node)
+                    if protocol is ManagementProtocol.TCP:
+                        await _connect(address)
                     else:
-                        url = f"{self._rule.protocol}://{node.management}/status"
-                        self._keep(node.id, await _fetch(client, url))
+                        self._keep(node_id, await _fetch(client, f"{protocol}://{address}/status"))
             except TimeoutError:
                 failure = f"no answer within {self._rule.timeout_ms} ms"
             except (httpx.HTTPError, OSError, ValueError) as error:
                 failure = str(error) or type(error).__name__
-            self._report(node.id, Outcome(started_ns=started_ns, failure=failure))
+            self._report(node_id, Outcome(started_ns=started_ns, failure=failure))
             await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic_ns() - started_ns) / 1e9))
 
     def _keep(self, node_id: int, document: dict[str, Any]) -> None:
@@ -126,8 +133,8 @@ class StatusPoller:
             raise ValueError(f"its heartbeat stands still: {HEARTBEAT} is {beat} again")
 
 
-async def _connect(node: Node) -> None:
-    _, writer = await asyncio.open_connection(node.management.host, node.management.port)
+async def _connect(address: HostPort) -> None:
+    _, writer = await asyncio.open_connection(address.host, address.port)
     writer.transport.abort()
 
 

@@ -29,13 +29,12 @@ class Views:
     def reconfigure(self, configuration: Configuration) -> None:
         """Other nodes, vservers or rules: what is no longer probed is forgotten."""
         health = configuration.controller.health
-        nodes = {node.id for node in configuration.nodes}
-        vservers = {vserver.name for vserver in configuration.vservers}
+        served = {(node.id, v.name) for v in configuration.vservers for node in configuration.serving(v)}
         for switch, seen in self._outcomes.items():
             self._outcomes[switch] = {
                 (node_id, check): outcomes
                 for (node_id, check), outcomes in seen.items()
-                if node_id in nodes and check.vserver in vservers
+                if (node_id, check.vserver) in served
             }
         self._kept = max(health.rise, health.fall)
         self._patience_ns = ((health.fall - 1) * health.interval_ms + health.timeout_ms) * _NS_PER_MS

@@ -12,22 +12,23 @@ from pentaflow.config import Vserver
 
 def announced_vips(
     vservers: Iterable[Vserver],
-    serving: Collection[int],
+    served: Collection[int],
     *,
     before: Set[IpAddress],
     withdraws: bool,
     is_held: bool,
 ) -> frozenset[IpAddress]:
-    """The VIPs that have a node to serve them, or may have one.
+    """The VIPs that have a vserver with a node to serve it, or that may have one.
 
     Args:
         vservers: all that are configured.
-        serving: nodes that are not known to be down; every node serves every vserver.
+        served: ids of vservers that have a node that is not known to be down.
         before: the VIPs that were announced until now.
         withdraws: whether VIPs are withdrawn at all.
         is_held: whether the mass-failure guard keeps everything as it was.
     """
-    vips = frozenset(vserver.vip for vserver in vservers)
-    if serving or not withdraws:
-        return vips
-    return vips & before if is_held else frozenset()
+    vips: dict[IpAddress, bool] = {}
+    for vserver in vservers:
+        vips[vserver.vip] = vips.get(vserver.vip, False) or vserver.id in served
+    kept = before if is_held else frozenset()
+    return frozenset(vip for vip, is_served in vips.items() if is_served or not withdraws or vip in kept)

@@ -5,14 +5,13 @@ Every model is frozen and refuses unknown keys. `pentaflow.parsing` reads it fro
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +29,8 @@ from pentaflow.fields import Model as Model
 from pentaflow.fields import Name as Name
 from pentaflow.fields import Seconds as Seconds
 from pentaflow.hash import HashKeyKind
+from pentaflow.misplaced import Location, MisplacedError, nearest
+from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check_mode
 from pentaflow.pools import Policy as Policy
 from pentaflow.pools import Pool as Pool
 from pentaflow.pools import Server as Server
@@ -84,6 +85,14 @@ def _address_v6(value: object) -> IPv6Address:
     return address
 
 
+def _payload(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("expected hexadecimal digits in quotes, two a byte")
+    if not re.fullmatch(r"([0-9a-fA-F]{2}){0,1024}", value):
+        raise ValueError(f"{value!r} is not up to 1,024 bytes, two hexadecimal digits each")
+    return value.lower()
+
+
 def _hash_key_kind(value: object) -> object:
     names = {"src": HashKeyKind.SRC, "src_port": HashKeyKind.SRC_PORT, "5tuple": HashKeyKind.FIVE_TUPLE}
     if isinstance(value, str):
@@ -91,17 +100,6 @@ def _hash_key_kind(value: object) -> object:
             raise ValueError(f"{value!r} is not one of {', '.join(names)}")
         return names[value]
     return value
-
-
-Location = tuple[int | str, ...]
-
-
-class MisplacedError(ValueError):
-    """A value that is fine by itself and wrong where it stands; `location` is its path from the root."""
-
-    def __init__(self, location: Location, message: str) -> None:
-        super().__init__(message)
-        self.location = location
 
 
 # YAML's numbers are no addresses here.
@@ -113,6 +111,7 @@ HashKind = Annotated[HashKeyKind, BeforeValidator(_hash_key_kind)]
 HashKey = Annotated[SecretStr, AfterValidator(_hash_key)]
 # Switches count in time slots of 16.384 ms: at least one packet in each.
 PacketInLimit = Annotated[Integer, Field(ge=62, le=100_000)]
+Payload = Annotated[str, BeforeValidator(_payload)]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
@@ -286,13 +285,17 @@ class NodeState(StrEnum):
 
 
 class Node(Model):
-    """A TLS proxy machine. `id` is its number in the data plane: stable, never given to another node."""
+    """A machine that buckets map to. `id` is its number in the data plane: stable, never given to another node.
+
+    `management` is where a TLS node tells its status; a direct one may have an address there that TCP connects to.
+    """
 
     name: Name
     id: Integer = Field(ge=1, le=4095)
+    kind: NodeKind = NodeKind.TLS
     mac: Mac
     ports: Mapping[Name, Integer] = Field(min_length=1)
-    management: Endpoint
+    management: Endpoint | None = None
     weight: Integer = Field(default=1, ge=0, le=1000)
     state: NodeState = NodeState.ACTIVE
 
@@ -344,17 +347,25 @@ class AssignmentMode(StrEnum):
     ON_DEMAND = "on_demand"
 
 
+class UdpProbe(Model):
+    """What a UDP service is asked, to see whether it answers: `payload` in hexadecimal digits."""
+
+    payload: Payload = ""
+
+
 class Vserver(Model):
     """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends.
 
-    `schedulers` are the switches that may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how many
-    packets a second ask for a node; it counts with `assignment: on_demand`.
+    Mode `https` needs `tls` and `pool`; mode `direct` needs `nodes`, of kind direct, and has none of what belongs to a
+    proxy. `schedulers` are the switches that may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how
+    many packets a second ask for a node; it counts with `assignment: on_demand`.
     """
 
     name: Name
     id: Integer = Field(ge=1, le=65535)
+    mode: VserverMode = VserverMode.HTTPS
     vip: Address
-    protocol: Literal["tcp"] = "tcp"
+    protocol: Protocol = Protocol.TCP
     port: Integer = Field(default=443, ge=1, le=65535)
     buckets: Buckets = 4096
     hash: HashKind = HashKeyKind.SRC_PORT
@@ -362,15 +373,17 @@ class Vserver(Model):
     idle_timeout_s: Seconds = 90
     assignment: AssignmentMode = AssignmentMode.EAGER
     packet_in_limit_per_s: PacketInLimit = 1000
-    tls: Tls
-    pool: Name
+    tls: Tls | None = None
+    pool: Name | None = None
     persistence: Persistence = Persistence()
     timeouts: Timeouts = Timeouts()
+    nodes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    probe: UdpProbe = UdpProbe()
     schedulers: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _idle_outlives_keepalive(self) -> Self:
-        for name in ("keepalive_s", "response_s"):
+        for name in ("keepalive_s", "response_s") if self.mode is VserverMode.HTTPS else ():
             timeout_s = getattr(self.timeouts, name)
             if self.idle_timeout_s <= timeout_s:
                 raise ValueError(
@@ -400,11 +413,14 @@ class Configuration(Model):
         self._check_probe_addresses()
         pools = [pool.name for pool in self.pools]
         for i, vserver in enumerate(self.vservers):
-            if vserver.pool not in pools:
+            check_mode(vserver, ("vservers", i))
+            if vserver.pool is not None and vserver.pool not in pools:
                 location = ("vservers", i, "pool")
                 raise MisplacedError(location, f"no pool {vserver.pool!r}{nearest(vserver.pool, pools)}")
         switches = {switch.name: switch for switch in self.switches}
         for i, node in enumerate(self.nodes):
+            if node.kind is NodeKind.TLS and node.management is None:
+                raise MisplacedError(("nodes", i, "management"), "a node of kind tls needs it: host:port")
             for name, port in node.ports.items():
                 location = ("nodes", i, "ports", name)
                 if name not in switches:
@@ -412,6 +428,7 @@ class Configuration(Model):
                 if port not in switches[name].ports:
                     raise MisplacedError(location, f"switch {name} has no port {port}")
         self._check_schedulers()
+        check_direct(self)
         return self
 
     def _check_probe_addresses(self) -> None:
@@ -429,6 +446,12 @@ class Configuration(Model):
                     raise MisplacedError(
                         ("switches", i), f"{name} is missing: vserver {vserver.name} at {vip} is probed from it"
                     )
+
+    def serving(self, vserver: Vserver) -> tuple[Node, ...]:
+        """The nodes that a vserver's buckets may map to: those it names, or all TLS nodes."""
+        if vserver.nodes is None:
+            return tuple(node for node in self.nodes if node.kind is NodeKind.TLS)
+        return tuple(node for node in self.nodes if node.name in vserver.nodes)
 
     def _check_schedulers(self) -> None:
         switches = [switch.name for switch in self.switches]
@@ -464,11 +487,3 @@ class Configuration(Model):
         for p, pool in enumerate(self.pools):
             for name in ("name", "id"):
                 yield [(("pools", p, "servers", i, name), getattr(s, name)) for i, s in enumerate(pool.servers)]
-
-
-def nearest(name: str, valid: list[str]) -> str:
-    """The end of a sentence about an unknown name: what may have been meant."""
-    close = difflib.get_close_matches(name, valid, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return "; there is " + (", ".join(map(repr, valid)) if valid else "none")

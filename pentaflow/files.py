@@ -25,8 +25,9 @@ def load_configuration(path: Path) -> Configuration:
             read_switch_credentials(switch.tls, f"{path}: switch {switch.name}")
     for vserver in configuration.vservers:
         place = f"{path}: vserver {vserver.name}"
-        read_file(vserver.tls.certificate, f"{place}: tls.certificate")
-        read_file(vserver.tls.key, f"{place}: tls.key")
+        if vserver.tls is not None:
+            read_file(vserver.tls.certificate, f"{place}: tls.certificate")
+            read_file(vserver.tls.key, f"{place}: tls.key")
         cookie = vserver.persistence.cookie
         if cookie and cookie.secret_file:
             read_secret(cookie.secret_file, f"{place}: persistence.cookie.secret_file")

@@ -11,18 +11,9 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import (
-    Configuration,
-    Controller,
-    Location,
-    MisplacedError,
-    Persistence,
-    Switch,
-    Tls,
-    Vserver,
-    nearest,
-)
+from pentaflow.config import Configuration, Controller, Persistence, Switch, Tls, Vserver
 from pentaflow.errors import ConfigurationError
+from pentaflow.misplaced import Location, MisplacedError, nearest
 
 
 class _Loader(yaml.SafeLoader):
@@ -90,7 +81,7 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
         cookie = v.persistence.cookie
         if cookie and cookie.secret_file:
             cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
-        return v.model_copy(update={"tls": tls(v.tls), "persistence": Persistence(cookie=cookie)})
+        return v.model_copy(update={"tls": v.tls and tls(v.tls), "persistence": Persistence(cookie=cookie)})
 
     def switch(s: Switch) -> Switch:
         if s.tls is None:

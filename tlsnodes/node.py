@@ -18,9 +18,10 @@ from typing import Any
 import structlog
 
 from pentaflow.addresses import with_port
-from pentaflow.config import Configuration, CookieMode, Node, Pool, Vserver
+from pentaflow.config import Configuration, CookieMode, Node, Vserver
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.files import read_secret
+from pentaflow.modes import NodeKind, VserverMode
 from tlsnodes.exchange import ExchangeRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.http.response import via_line
@@ -66,11 +67,13 @@ async def run_node(configuration: Configuration, node_name: str, *, started: asy
         services = [
             _Service(
                 vserver=vserver,
-                proxy=_make_proxy(vserver, _find_pool(configuration, vserver.pool), node),
+                proxy=_make_proxy(vserver, configuration, node),
                 listener=opened.enter_context(_listener(str(vserver.vip), vserver.port, f"vserver {vserver.name}")),
             )
             for vserver in configuration.vservers
+            if vserver.mode is VserverMode.HTTPS
         ]
+        assert node.management is not None  # the schema has made sure
         management = opened.enter_context(
             _listener(node.management.host, node.management.port, f"node {node.name}: management")
         )
@@ -151,17 +154,16 @@ def _sweep(services: list[_Service], now: float) -> None:
 def _find_node(configuration: Configuration, name: str) -> Node:
     for node in configuration.nodes:
         if node.name == name:
+            if node.kind is not NodeKind.TLS:
+                raise ConfigurationError("nodes", f"{name} is of kind {node.kind}: it serves its clients by itself")
             return node
     names = ", ".join(node.name for node in configuration.nodes) or "none"
     raise ConfigurationError("nodes", f"there is no node {name!r}; there is {names}")
 
 
-def _find_pool(configuration: Configuration, name: str) -> Pool:
-    # The schema has made sure that there is one.
-    return next(pool for pool in configuration.pools if pool.name == name)
-
-
-def _make_proxy(vserver: Vserver, pool: Pool, node: Node) -> VserverProxy:
+def _make_proxy(vserver: Vserver, configuration: Configuration, node: Node) -> VserverProxy:
+    assert vserver.tls is not None  # the schema has made sure of both
+    pool = next(pool for pool in configuration.pools if pool.name == vserver.pool)
     place = f"vserver {vserver.name}"
     certificate, key = vserver.tls.certificate, vserver.tls.key
     certificate_pem = _read(certificate, f"{place}: tls.certificate")

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from pentaflow.addresses import IpAddress
-from pentaflow.config import Buckets, HashKey, HashKind, Model, Name, nearest
+from pentaflow.config import Buckets, HashKey, HashKind, Model, Name
 from pentaflow.hash_arrays import client_hashes
+from pentaflow.misplaced import nearest
 
 MAX_QUESTION_BYTES = 1 << 18
 MAX_VSERVERS = 1024

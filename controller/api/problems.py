@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from controller.store.base import Conflict, Fenced, StoreUnavailable
-from pentaflow.config import nearest
 from pentaflow.errors import ConfigurationError
+from pentaflow.misplaced import nearest
 
 MEDIA_TYPE = "application/problem+json"
 _SOON = {"Retry-After": "1"}

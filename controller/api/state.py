@@ -61,7 +61,7 @@ class NodeRow(BaseModel):
 
     node: str
     mac: str
-    management: str
+    management: str | None
     enabled: bool
     state: str
     health: Health

@@ -14,6 +14,7 @@ from controller.moves import Progress
 from controller.running import Running
 from controller.southbound import SessionState
 from pentaflow.config import NodeState, Pool, Vserver
+from pentaflow.modes import NodeKind, Protocol, VserverMode
 
 _NS_PER_S = 1_000_000_000
 
@@ -55,10 +56,11 @@ class NodeView(BaseModel):
 
     name: str
     id: int
+    kind: NodeKind
     weight: int
     mac: str
     ports: dict[str, int]
-    management: str
+    management: str | None
     intent: IntentView
     health: Health
     reason: str
@@ -70,16 +72,17 @@ class NodeView(BaseModel):
 
 
 class VserverView(BaseModel):
-    """A virtual server as configured, and its nodes' shares."""
+    """A virtual server as configured, and its nodes' shares; one of mode direct has no pool."""
 
     name: str
     id: int
+    mode: VserverMode
     vip: str
-    protocol: str
+    protocol: Protocol
     port: int
     buckets: int
     hash: str
-    pool: str
+    pool: str | None
     node_buckets: dict[str, int]
     active_switch: str | None
 
@@ -206,10 +209,11 @@ def nodes(running: Running) -> Mapping[str, NodeView]:
         found[node.name] = NodeView(
             name=node.name,
             id=node.id,
+            kind=node.kind,
             weight=node.weight,
             mac=node.mac,
             ports=dict(node.ports),
-            management=str(node.management),
+            management=None if node.management is None else str(node.management),
             intent=intent_view(core.availability.intents.of(node.id)),
             health=health.state,
             reason=health.reason,
@@ -228,6 +232,7 @@ def vservers(running: Running) -> Mapping[str, VserverView]:
         vserver.name: VserverView(
             name=vserver.name,
             id=vserver.id,
+            mode=vserver.mode,
             vip=str(vserver.vip),
             protocol=vserver.protocol,
             port=vserver.port,
@@ -287,7 +292,7 @@ def node_buckets(running: Running, vserver: Vserver) -> dict[str, int]:
     """Node name → buckets of a vserver."""
     core = running.core
     holding = core.map.holding(vserver.id) if vserver.id in core.map.buckets else {}
-    shares = dict.fromkeys((node.name for node in core.configuration.nodes), 0)
+    shares = dict.fromkeys((node.name for node in core.configuration.serving(vserver)), 0)
     return shares | {node_name(running, node_id): count for node_id, count in holding.items()}
 
 

@@ -85,7 +85,7 @@ def nodes(rows: Iterable[Mapping[str, Any]]) -> Table:
             _number(row["response_ms"], ".1f"),
             _number(row["failed"]),
             row["mac"],
-            row["management"],
+            row["management"] or _DASH,
         )
     return table
 
@@ -97,7 +97,9 @@ def vservers(rows: Iterable[Mapping[str, Any]]) -> Table:
         shares = ", ".join(f"{node} {count:,}" for node, count in row["node_buckets"].items())
         active = row["active_switch"] or _DASH
         address = f"{with_port(row['vip'], row['port'])}/{row['protocol']}"
-        table.add_row(row["name"], address, f"{row['buckets']:,}", row["hash"], row["pool"], active, shares)
+        table.add_row(
+            row["name"], address, f"{row['buckets']:,}", row["hash"], row["pool"] or row["mode"], active, shares
+        )
     return table
 
 

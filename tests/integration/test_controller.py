@@ -52,7 +52,7 @@ async def array(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VirtualArray]:
     configuration = make_configuration()
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
-    async with status_server(configuration.nodes[0].management.port):
+    async with status_server(configuration.nodes[0].management):
         yield array
 
 
@@ -179,7 +179,7 @@ async def test_buckets_return_to_a_node_that_is_back(monkeypatch: pytest.MonkeyP
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
     async with (
-        status_server(configuration.nodes[0].management.port),
+        status_server(configuration.nodes[0].management),
         running_switch(address_of(configuration)),
         running_controller(configuration) as client,
     ):
@@ -241,7 +241,7 @@ async def test_unknown_names_are_problems_and_known_ones_are_shown(array: Virtua
 
 async def test_a_taken_rest_port_is_said_and_nothing_is_started() -> None:
     configuration = make_configuration()
-    async with status_server(configuration.controller.rest.port):
+    async with status_server(configuration.controller.rest):
         with pytest.raises(
             HostError, match=r"controller\.rest 127\.0\.0\.1:\d+: cannot listen: Address already in use$"
         ):

@@ -37,7 +37,7 @@ async def running(
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
     async with (
-        status_server(configuration.nodes[0].management.port),
+        status_server(configuration.nodes[0].management),
         running_switch(address_of(configuration)),
         running_controller(configuration) as client,
     ):

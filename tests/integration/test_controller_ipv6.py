@@ -37,7 +37,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Virtua
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
     async with (
-        status_server(configuration.nodes[0].management.port),
+        status_server(configuration.nodes[0].management),
         running_switch(str(configuration.switches[0].grpc)),
         running_controller(configuration) as client,
     ):

@@ -33,7 +33,7 @@ async def array(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[VirtualArray]:
     configuration = make_configuration(assignment="on_demand", packet_in_limit_per_s=100_000)
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
-    async with status_server(configuration.nodes[0].management.port):
+    async with status_server(configuration.nodes[0].management):
         yield array
 
 

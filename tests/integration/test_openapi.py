@@ -47,7 +47,7 @@ async def test_the_controller_does_what_its_openapi_document_says(monkeypatch: p
     array = VirtualArray(configuration)
     monkeypatch.setattr("softswitch.switch.Ports", array.ports)
     async with (
-        status_server(configuration.nodes[0].management.port),
+        status_server(configuration.nodes[0].management),
         running_switch(address_of(configuration)),
         running_controller(configuration) as client,
     ):

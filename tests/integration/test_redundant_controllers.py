@@ -171,7 +171,7 @@ async def setting(tmp_path: Path, etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -
     array = VirtualArray(configuration)
     monkeypatch.setattr(softswitch, "Ports", array.ports)
     setting = Setting(tmp_path, document, configuration, etcd)
-    async with status_server(configuration.nodes[0].management.port), running_switch(setting.switch):
+    async with status_server(configuration.nodes[0].management), running_switch(setting.switch):
         yield setting
 
 

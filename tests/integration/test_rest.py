@@ -31,7 +31,7 @@ async def running_array(
     array = VirtualArray(configuration)
     monkeypatch.setattr("softswitch.switch.Ports", array.ports)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(status_server(configuration.nodes[0].management.port))
+        await stack.enter_async_context(status_server(configuration.nodes[0].management))
         await stack.enter_async_context(running_switch(address_of(configuration)))
         client = await stack.enter_async_context(running_controller(configuration))
         if up:

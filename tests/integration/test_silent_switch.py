@@ -57,7 +57,7 @@ async def test_it_is_lost_after_a_heartbeat_and_found_again(monkeypatch: pytest.
     monkeypatch.setattr("softswitch.switch.Ports", array.ports)
     switch_port = free_port()
     async with (
-        status_server(configuration.nodes[0].management.port),
+        status_server(configuration.nodes[0].management),
         running_switch(f"127.0.0.1:{switch_port}"),
         relay(int(address_of(configuration).rpartition(":")[2]), switch_port) as cable,
         running_controller(configuration) as client,

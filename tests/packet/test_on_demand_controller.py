@@ -79,7 +79,7 @@ async def test_a_first_syn_is_answered_by_the_node_that_its_bucket_is_given_to(
     configuration = array.configuration
     with wired(array, cables):
         async with (
-            status_server(configuration.nodes[0].management.port),
+            status_server(configuration.nodes[0].management),
             running_controller(configuration) as client,
         ):
             await all_up(client)

@@ -45,6 +45,22 @@ def with_ipv6(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def direct_document() -> dict[str, Any]:
+    """The small document, three direct servers and two vservers of theirs: `plain` over TCP, `dns` over UDP."""
+    document = small_document()
+    document["switches"][0]["ports"] = [1, 2, 3, 4, 5, 6]
+    document["nodes"] += [
+        {"name": f"d{i}", "id": 10 + i, "kind": "direct", "mac": f"02:00:00:00:02:0{i}", "ports": {"s1": 3 + i}}
+        for i in (1, 2, 3)
+    ]
+    of_both = {"mode": "direct", "vip": "10.0.0.101", "nodes": ["d1", "d2", "d3"], "buckets": 256, "idle_timeout_s": 30}
+    document["vservers"] += [
+        {"name": "plain", "id": 2, "port": 80} | of_both,
+        {"name": "dns", "id": 3, "port": 53, "protocol": "udp", "probe": {"payload": "00FF"}} | of_both,
+    ]
+    return document
+
+
 def redundant_document() -> dict[str, Any]:
     """Two schedulers with one arm each, s1 of the higher priority."""
     document = small_document()

@@ -22,7 +22,7 @@ from controller.entries import Entry, Key
 from controller.pipeline import load_pipeline
 from controller.store.opening import MEMORY
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
-from pentaflow.config import Configuration, parse_mac
+from pentaflow.config import Configuration, HostPort, parse_mac
 from softswitch import switch as softswitch
 from softswitch.offload import NO_OFFLOAD
 
@@ -123,7 +123,7 @@ async def background(run: Callable[[Callable[[], None]], Awaitable[None]]) -> As
 
 
 @asynccontextmanager
-async def status_server(port: int) -> AsyncIterator[None]:
+async def status_server(address: HostPort | None) -> AsyncIterator[None]:
     """Answers as a node's management address does: vserver `web` has no connection."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,7 +145,8 @@ async def status_server(port: int) -> AsyncIterator[None]:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", port):
+    assert address is not None
+    async with await asyncio.start_server(answer, address.host, address.port):
         yield
 
 

@@ -60,6 +60,7 @@ def test_a_small_configuration_with_its_defaults() -> None:
 def test_relative_paths_are_taken_from_the_base_folder_and_absolute_ones_kept() -> None:
     document = change("vservers.0.tls", {"certificate": "certificates/web.pem", "key": "/etc/keys/web.key"})
     (vserver,) = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array")).vservers
+    assert vserver.tls is not None
     assert vserver.tls.certificate == Path("/srv/array/certificates/web.pem")
     assert vserver.tls.key == Path("/etc/keys/web.key")
     assert vserver.persistence.cookie
@@ -121,7 +122,7 @@ def test_missing_key_is_named_with_the_line_of_what_lacks_it() -> None:
         ("vservers.0.buckets", 128, "vservers[0].buckets: Input should be greater than or equal to 256"),
         ("vservers.0.hash", "crc", "vservers[0].hash: 'crc' is not one of src, src_port, 5tuple"),
         ("vservers.0.hash_key", "not-a-key", "vservers[0].hash_key: expected 16 hexadecimal digits"),
-        ("vservers.0.protocol", "udp", "vservers[0].protocol: Input should be 'tcp'"),
+        ("vservers.0.protocol", "udp", "vservers[0].protocol: mode https is tcp only"),
         ("vservers.0.vip", "10.0.0.256", "vservers[0].vip: '10.0.0.256' is not an IPv4 or IPv6 address"),
         ("vservers.0.persistence.cookie.session_cookie", "a b", "vservers[0].persistence.cookie.session_cookie: "),
         ("vservers.0.persistence.cookie.secret_file", None, "mode authenticated needs a secret_file"),

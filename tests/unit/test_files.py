@@ -35,7 +35,9 @@ def error_of(folder: Path) -> str:
 
 def test_a_whole_configuration_is_loaded(folder: Path) -> None:
     configuration = load_configuration(folder / "array.yaml")
-    assert configuration.vservers[0].tls.certificate == folder / "web.pem"
+    tls = configuration.vservers[0].tls
+    assert tls
+    assert tls.certificate == folder / "web.pem"
 
 
 def test_missing_configuration(folder: Path) -> None:

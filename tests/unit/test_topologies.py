@@ -78,6 +78,7 @@ def test_the_configuration_carries_the_hash_key_and_names_the_files() -> None:
     vserver = parse(configuration_yaml(INLINE, FILES, hash_key=HASH_KEY), "generated").vservers[0]
     assert vserver.hash_key is not None
     assert vserver.hash_key.get_secret_value() == HASH_KEY
+    assert vserver.tls
     assert str(vserver.tls.certificate) == "server.pem"
     assert vserver.persistence.cookie is not None
     assert vserver.persistence.cookie.session_cookie == "session"

@@ -82,6 +82,7 @@ def test_memory_is_the_proportional_set_size() -> None:
 def test_the_node_s_configuration_is_one_that_it_takes() -> None:
     configuration = Configuration.model_validate(node_document(8443, 8080))
     (vserver,) = configuration.vservers
+    assert vserver.tls is not None
     assert (str(vserver.vip), vserver.port, str(vserver.tls.certificate)) == ("127.0.0.1", 8443, CHAIN)
     assert [server.address.port for server in configuration.pools[0].servers] == [8080]
 

@@ -18,26 +18,30 @@ def changed(**of_vserver: Any) -> Configuration:
     return Configuration.model_validate(document)
 
 
+def nothing(_vserver_id: int) -> dict[int, int]:
+    return {}
+
+
 def test_what_keeps_buckets_where_they_are_is_allowed() -> None:
     before = changed()
-    check_changeover(before, before, {1: 9, 2: 9})
-    check_changeover(before, changed(name="other", port=8443, idle_timeout_s=77), {1: 9})
-    check_changeover(before, changed(id=7, buckets=512), {1: 9})
-    check_changeover(before, before.model_copy(update={"vservers": ()}), {1: 9})
-    check_changeover(before, before.model_copy(update={"nodes": before.nodes[1:]}), {1: 0, 2: 9})
+    check_changeover(before, before, {1: 9, 2: 9}, nothing)
+    check_changeover(before, changed(name="other", port=8443, idle_timeout_s=77), {1: 9}, nothing)
+    check_changeover(before, changed(id=7, buckets=512), {1: 9}, nothing)
+    check_changeover(before, before.model_copy(update={"vservers": ()}), {1: 9}, nothing)
+    check_changeover(before, before.model_copy(update={"nodes": before.nodes[1:]}), {1: 0, 2: 9}, nothing)
 
 
 @pytest.mark.parametrize(("name", "value"), [("buckets", 512), ("hash", "5tuple"), ("hash_key", "0" * 15 + "1")])
 def test_the_bucket_function_of_a_vserver_is_fixed(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match="give web another id") as raised:
-        check_changeover(changed(), changed(**{name: value}), {})
+        check_changeover(changed(), changed(**{name: value}), {}, nothing)
     assert raised.value.place == f"vservers[0].{name}"
 
 
 def test_a_node_that_serves_and_the_number_of_slots_stay() -> None:
     before = changed()
     with pytest.raises(ConfigurationError, match="node n1 still serves 9 buckets: drain it"):
-        check_changeover(before, before.model_copy(update={"nodes": before.nodes[1:]}), {1: 9})
+        check_changeover(before, before.model_copy(update={"nodes": before.nodes[1:]}), {1: 9}, nothing)
     controller = before.controller.model_copy(update={"slots_per_node": 8})
     with pytest.raises(ConfigurationError, match="while the array runs"):
-        check_changeover(before, before.model_copy(update={"controller": controller}), {})
+        check_changeover(before, before.model_copy(update={"controller": controller}), {}, nothing)

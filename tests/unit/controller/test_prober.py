@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from controller.entries import CPU_PORT
 from controller.health import CheckKind
 from controller.prober import Observation, PacketOut, Prober
 from controller.tcp_probe import Segment, TcpFlags, encode_segment, maybe_decode_segment
 from pentaflow.config import Configuration
-from support.configurations import small_document, with_ipv6
+from support.configurations import direct_document, small_document, with_ipv6
 
 MS = 1_000_000
 
@@ -235,3 +238,59 @@ def test_without_ipv4_silence_is_proved_by_an_echo_all_the_same() -> None:
     ((echo, *_), _) = prober.run(100 * MS)
     assert echo.port == CPU_PORT
     assert failures(prober.receive(echo.frame)[1]) == [(1, "no answer within 100 ms")]
+
+
+def direct_prober() -> Prober:
+    configuration = Configuration.model_validate(direct_document())
+    return Prober(configuration, configuration.switches[0], key=7, now_ns=0)
+
+
+def answer_datagram(probe: Ether, **changes: object) -> bytes:
+    fields: dict[str, object] = {"src": probe[IP].dst, "dst": probe[IP].src}
+    ports: dict[str, object] = {"sport": probe[UDP].dport, "dport": probe[UDP].sport}
+    ip = fields | {k: v for k, v in changes.items() if k in fields}
+    udp = ports | {k: v for k, v in changes.items() if k in ports}
+    return bytes(Ether() / IP(**ip) / UDP(**udp) / Raw(b"an answer"))
+
+
+def test_every_node_is_probed_for_the_vservers_that_it_serves() -> None:
+    prober = direct_prober()
+    packets = [packet for at_ms in range(100) for packet in prober.run(at_ms * MS)[0] if packet.port != CPU_PORT]
+    found = sorted((p.port, IP(p.frame[14:]).dst, IP(p.frame[14:]).proto, IP(p.frame[14:]).dport) for p in packets)
+    tls = [(port, "10.0.0.100", 6, 443) for port in (2, 3)]
+    direct = [(port, "10.0.0.101", *service) for port in (4, 5, 6) for service in ((6, 80), (17, 53))]
+    assert found == tls + direct
+
+
+def datagrams(prober: Prober) -> list[Ether]:
+    frames = [Ether(packet.frame) for at_ms in range(100) for packet in prober.run(at_ms * MS)[0]]
+    return [frame for frame in frames if UDP in frame]
+
+
+def test_whatever_a_udp_service_answers_is_a_success_and_nothing_is_sent_back() -> None:
+    prober = direct_prober()
+    probe = datagrams(prober)[0]
+    assert bytes(probe[UDP].payload) == b"\x00\xff"
+    for changes in ({"src": "10.0.0.9"}, {"sport": 54}, {"dst": "10.0.0.9"}, {"dport": 1}):
+        assert prober.receive(answer_datagram(probe, **changes)) == ([], []), changes
+    packets, (observation,) = prober.receive(answer_datagram(probe))
+    assert not packets
+    assert (observation.node_id, observation.check.vserver, observation.outcome.failure) == (11, "dns", "")
+    assert prober.receive(answer_datagram(probe)) == ([], []), "it was answered"
+
+
+def test_a_port_that_nobody_listens_on_is_a_failure_at_once() -> None:
+    prober = direct_prober()
+    probe = datagrams(prober)[1]
+    refusal = Ether() / IP(src=probe[IP].dst, dst=probe[IP].src) / ICMP(type=3, code=3) / probe[IP]
+    assert failures(prober.receive(bytes(refusal))[1]) == [(12, "port unreachable")]
+
+
+def test_a_segment_does_not_answer_a_datagram_nor_a_datagram_a_segment() -> None:
+    prober = direct_prober()
+    probe = datagrams(prober)[0]
+    segment = IP(src=probe[IP].dst, dst=probe[IP].src) / TCP(sport=53, dport=probe[UDP].sport, flags="RA", ack=1)
+    assert prober.receive(bytes(Ether() / segment)) == ([], [])
+    (packet,), _ = make_prober().run(0)
+    syn = syn_in(packet)
+    assert make_prober().receive(bytes(Ether() / IP(src=str(syn.dst), dst=str(syn.src)) / UDP(sport=443))) == ([], [])

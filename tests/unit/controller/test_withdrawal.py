@@ -15,7 +15,13 @@ VIP = IPv4Address("10.0.0.100")
 def test_a_vip_is_withdrawn_when_nobody_serves_it_and_given_back() -> None:
     assert announced_vips(VSERVERS, {1}, before={VIP}, withdraws=True, is_held=False) == {VIP}
     assert announced_vips(VSERVERS, set(), before={VIP}, withdraws=True, is_held=False) == set()
-    assert announced_vips(VSERVERS, {2}, before=frozenset(), withdraws=True, is_held=False) == {VIP}
+    assert announced_vips(VSERVERS, {1}, before=frozenset(), withdraws=True, is_held=False) == {VIP}
+
+
+def test_one_vserver_that_is_served_keeps_the_vip_that_it_shares() -> None:
+    both = (*VSERVERS, VSERVERS[0].model_copy(update={"id": 2}))
+    assert announced_vips(both, {2}, before={VIP}, withdraws=True, is_held=False) == {VIP}
+    assert announced_vips(both, set(), before={VIP}, withdraws=True, is_held=False) == set()
 
 
 def test_the_guard_keeps_it_as_it_was() -> None:

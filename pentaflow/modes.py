@@ -1,0 +1,94 @@
+"""The modes of vservers and the kinds of nodes, and what goes together [B11]."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pentaflow.misplaced import Location, MisplacedError, nearest
+
+if TYPE_CHECKING:
+    from pentaflow.config import Configuration, Vserver
+
+
+class NodeKind(StrEnum):
+    """What a node is: a TLS proxy, or a server of `direct` vservers that holds their VIPs itself [B11]."""
+
+    TLS = "tls"
+    DIRECT = "direct"
+
+
+class VserverMode(StrEnum):
+    """Who answers a vserver's clients: TLS nodes that proxy for servers, or its own `nodes` by themselves [B11]."""
+
+    HTTPS = "https"
+    DIRECT = "direct"
+
+
+class Protocol(StrEnum):
+    """What a vserver's clients speak over IP."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+# What only one mode has.
+_OF_MODE = {
+    VserverMode.HTTPS: ("tls", "pool", "persistence", "timeouts"),
+    VserverMode.DIRECT: ("nodes", "probe"),
+}
+_NEEDED = {
+    VserverMode.HTTPS: {"tls": "certificate and key", "pool": "the name of a pool"},
+    VserverMode.DIRECT: {"nodes": "names of nodes of kind direct"},
+}
+
+
+def check_mode(vserver: Vserver, place: Location) -> None:
+    """What belongs to a vserver's mode, and what does not.
+
+    Raises:
+        MisplacedError: what is missing or too much.
+    """
+    mode = vserver.mode
+    if mode is VserverMode.HTTPS and vserver.protocol is not Protocol.TCP:
+        raise MisplacedError((*place, "protocol"), f"mode https is tcp only; {vserver.protocol} needs mode direct")
+    for name, expected in _NEEDED[mode].items():
+        if getattr(vserver, name) is None:
+            raise MisplacedError((*place, name), f"mode {mode} needs it: {expected}")
+    for other, names in _OF_MODE.items():
+        for name in names if other is not mode else ():
+            if _is_given(vserver, name):
+                raise MisplacedError((*place, name), f"belongs to mode {other}; the mode of {vserver.name} is {mode}")
+    if vserver.protocol is Protocol.UDP and vserver.vip.version == 6:
+        raise MisplacedError((*place, "protocol"), "udp is for IPv4 VIPs: a UDP service is probed over IPv4 only")
+    if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:
+        raise MisplacedError((*place, "probe"), "belongs to protocol udp; tcp is probed with a SYN")
+
+
+def _is_given(vserver: Vserver, name: str) -> bool:
+    return bool(getattr(vserver, name) != type(vserver).model_fields[name].default)
+
+
+def check_direct(configuration: Configuration) -> None:
+    """Vservers share all of their nodes or none, so that a node's slots can fail over as a whole.
+
+    Raises:
+        MisplacedError: the name of a node that can't serve the vserver.
+    """
+    kinds = {node.name: node.kind for node in configuration.nodes}
+    first: dict[str, Vserver] = {}
+    for i, vserver in enumerate(configuration.vservers):
+        for j, name in enumerate(vserver.nodes or ()):
+            location = ("vservers", i, "nodes", j)
+            if name not in kinds:
+                direct = [n for n, kind in kinds.items() if kind is NodeKind.DIRECT]
+                raise MisplacedError(location, f"no node {name!r}{nearest(name, direct)}")
+            if kinds[name] is not NodeKind.DIRECT:
+                raise MisplacedError(location, f"{name} is a node of kind tls; expected one of kind direct")
+            if name in (vserver.nodes or ())[:j]:
+                raise MisplacedError(location, f"{name} is named twice")
+            other = first.setdefault(name, vserver)
+            if set(other.nodes or ()) != set(vserver.nodes or ()):
+                raise MisplacedError(
+                    location, f"{name} also serves {other.name}, whose nodes are others: expected the same or none"
+                )

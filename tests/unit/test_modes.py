@@ -1,0 +1,67 @@
+"""Vservers of mode `direct` and their nodes: what goes together, and the sentence for what does not [B11]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from pentaflow.errors import ConfigurationError
+from pentaflow.modes import NodeKind, Protocol, VserverMode
+from pentaflow.parsing import parse
+from support.configurations import direct_document
+
+
+def error_of(document: dict[str, Any]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(yaml.safe_dump(document), "array.yaml")
+    return str(caught.value)
+
+
+def test_a_direct_vserver_has_its_own_nodes_and_https_vservers_the_others() -> None:
+    configuration = parse(yaml.safe_dump(direct_document()), "array.yaml")
+    web, plain, dns = configuration.vservers
+    assert [node.name for node in configuration.serving(web)] == ["n1", "n2"]
+    assert [node.name for node in configuration.serving(plain)] == ["d1", "d2", "d3"]
+    assert (dns.mode, dns.protocol, dns.probe.payload) == (VserverMode.DIRECT, Protocol.UDP, "00ff")
+    assert configuration.nodes[2].kind is NodeKind.DIRECT
+    assert configuration.nodes[2].management is None
+    assert plain.idle_timeout_s < plain.timeouts.keepalive_s, "a proxy's timeouts say nothing about it"
+
+
+@pytest.mark.parametrize(
+    ("vserver", "change", "expected"),
+    [
+        (0, {"protocol": "udp"}, "vservers[0].protocol: mode https is tcp only; udp needs mode direct"),
+        (0, {"tls": None}, "vservers[0].tls: mode https needs it: certificate and key"),
+        (0, {"pool": None}, "vservers[0].pool: mode https needs it: the name of a pool"),
+        (0, {"nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is https"),
+        (1, {"nodes": None}, "vservers[1].nodes: mode direct needs it: names of nodes of kind direct"),
+        (1, {"nodes": []}, "vservers[1].nodes: Tuple should have at least 1 item"),
+        (1, {"pool": "servers"}, "vservers[1].pool: belongs to mode https; the mode of plain is direct"),
+        (1, {"tls": {"certificate": "a", "key": "b"}}, "vservers[1].tls: belongs to mode https"),
+        (1, {"timeouts": {"keepalive_s": 5}}, "vservers[1].timeouts: belongs to mode https"),
+        (1, {"persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}}, "vservers[1].persistence: belongs"),
+        (1, {"probe": {"payload": "00"}}, "vservers[1].probe: belongs to protocol udp; tcp is probed with a SYN"),
+        (1, {"nodes": ["d1", "d9"]}, "vservers[1].nodes[1]: no node 'd9'; there is 'd1', 'd2', 'd3'"),
+        (1, {"nodes": ["n1"]}, "vservers[1].nodes[0]: n1 is a node of kind tls; expected one of kind direct"),
+        (1, {"nodes": ["d1", "d1"]}, "vservers[1].nodes[1]: d1 is named twice"),
+        (2, {"nodes": ["d2"]}, "vservers[2].nodes[0]: d2 also serves plain, whose nodes are others: expected the same"),
+        (2, {"probe": {"payload": "0"}}, "vservers[2].probe.payload: '0' is not up to 1,024 bytes"),
+        (2, {"probe": {"payload": 1234}}, "vservers[2].probe.payload: expected hexadecimal digits in quotes"),
+        (2, {"mode": "tcp"}, "vservers[2].mode: Input should be 'https' or 'direct'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_its_place(
+    vserver: int, change: dict[str, Any], expected: str
+) -> None:
+    document = direct_document()
+    document["vservers"][vserver] |= change
+    assert expected in error_of(document)
+
+
+def test_a_tls_node_needs_a_management_address() -> None:
+    document = direct_document()
+    del document["nodes"][0]["management"]
+    assert "nodes[0].management: a node of kind tls needs it: host:port" in error_of(document)
