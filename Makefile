@@ -31,6 +31,7 @@ test: install
 lint: install
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint tlsnodes
 
 types: install
 	@$(PY) -m mypy
@@ -50,4 +51,5 @@ p4:
 	@cd p4 && sha256sum *.p4 build/pentaflow.json build/pentaflow.p4info.txtpb >build/SHA256SUMS
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tlsnodes/tls/*.so
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find tlsnodes -name '*.so' -delete

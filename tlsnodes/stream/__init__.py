@@ -1,0 +1,1 @@
+"""Sockets without an event loop's frames: one poller, plain and TLS streams, listeners (Cython)."""

@@ -1,0 +1,181 @@
+"""The poller: see poller.pxd for what a module that is compiled against it may call."""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close, read, write
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET
+        EPOLL_CTL_ADD, EPOLL_CTL_DEL
+        EPOLL_CLOEXEC
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned int initval, int flags)
+
+# Some 64 requests, a millisecond or two; what is left makes the asyncio loop call again, after its own work.
+cdef enum:
+    BATCH = 64
+
+
+cdef class Watcher:
+    """Something with a file descriptor that a poller calls."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    cdef void ready(self, uint32_t events) noexcept:
+        """Overridden: `events` are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR; 0 after Poller.again()."""
+
+    def fileno(self):
+        """The file descriptor; -1 when there is none."""
+        return self.fd
+
+
+cdef class Poller:
+    """Calls watchers when the kernel says so. For use from one thread."""
+
+    def __cinit__(self):
+        self.epoll_fd = self.wake_fd = -1
+        self.watchers = []
+        self.waiting = []
+        self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll_fd < 0:
+            raise OSError(errno, "epoll_create1")
+        self.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.wake_fd < 0:
+            raise OSError(errno, "eventfd")
+        _watch(self.epoll_fd, self.wake_fd, EPOLLIN, 0)
+        self.now = _monotonic()
+
+    def __dealloc__(self):
+        _close(self)
+
+    cdef int add(self, Watcher watcher) except -1:
+        return self.add_for(watcher, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
+    cdef int add_for(self, Watcher watcher, uint32_t events) except -1:
+        cdef int fd = watcher.fd
+        if fd < 0:
+            raise ValueError("nothing to watch: no file descriptor")
+        # 0 is the poller's own; a number comes again after four thousand million connections.
+        self.registrations += 1
+        if self.registrations == 0:
+            self.registrations = 1
+        while len(self.watchers) <= fd:
+            self.watchers.append(None)
+        _watch(self.epoll_fd, fd, events, self.registrations)
+        watcher.registration = self.registrations
+        self.watchers[fd] = watcher
+        return 0
+
+    cdef void remove(self, Watcher watcher) noexcept:
+        if watcher.registration == 0:
+            return
+        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, watcher.fd, NULL)
+        self.forget(watcher)
+
+    cdef void forget(self, Watcher watcher) noexcept:
+        if watcher.registration == 0:
+            return
+        watcher.registration = 0
+        self.watchers[watcher.fd] = None
+
+    cdef int again(self, Watcher watcher) except -1:
+        cdef uint64_t one = 1
+        if watcher.waiting_again:
+            return 0
+        if not self.waiting:
+            write(self.wake_fd, &one, sizeof(one))
+        self.waiting.append(watcher)
+        watcher.waiting_again = True
+        return 0
+
+    def fileno(self):
+        """Readable when run() has something to do; -1 when closed."""
+        return self.epoll_fd
+
+    def run(self):
+        """Call what is ready; give it to the loop: `loop.add_reader(poller.fileno(), poller.run)`."""
+        cdef epoll_event events[BATCH]
+        cdef Watcher watcher
+        cdef uint64_t key
+        cdef int fd, i
+        cdef int count = epoll_wait(self.epoll_fd, events, BATCH, 0)
+        if count < 0:
+            if errno == EINTR:
+                return
+            raise OSError(errno, "epoll_wait")
+        self.now = _monotonic()
+        for i in range(count):
+            if self.epoll_fd < 0:
+                return  # closed by someone in this batch
+            key = events[i].data.u64
+            fd = <int>(key & 0xFFFFFFFF)
+            if key >> 32 == 0:
+                _run_waiting(self)
+                continue
+            # Someone earlier in this batch may have closed it, or closed it and opened another with its number.
+            watcher = self.watchers[fd]
+            if watcher is not None and watcher.registration == key >> 32:
+                watcher.ready(events[i].events)
+
+    def close(self):
+        """Let go of all watchers, which keep their file descriptors; take it out of the loop first."""
+        cdef Watcher watcher
+        for watcher in self.watchers:
+            if watcher is not None:
+                watcher.registration = 0
+        self.watchers = []
+        self.waiting = []
+        self.shared = None
+        _close(self)
+
+
+cdef double _monotonic() noexcept:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec + time.tv_nsec * 1e-9
+
+
+cdef int _watch(int epoll_fd, int fd, uint32_t events, uint32_t registration) except -1:
+    cdef epoll_event event
+    memset(&event, 0, sizeof(event))
+    event.events = events
+    event.data.u64 = (<uint64_t>registration << 32) | <uint32_t>fd
+    if epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
+        raise OSError(errno, "epoll_ctl")
+    return 0
+
+
+cdef int _run_waiting(Poller poller) except -1:
+    cdef uint64_t count
+    cdef Watcher watcher
+    cdef list waiting = poller.waiting
+    poller.waiting = []
+    read(poller.wake_fd, &count, sizeof(count))
+    for watcher in waiting:
+        watcher.waiting_again = False
+        if watcher.registration:
+            watcher.ready(0)
+    return 0
+
+
+cdef void _close(Poller poller) noexcept:
+    if poller.epoll_fd >= 0:
+        close(poller.epoll_fd)
+    if poller.wake_fd >= 0:
+        close(poller.wake_fd)
+    poller.epoll_fd = poller.wake_fd = -1

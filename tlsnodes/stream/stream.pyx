@@ -1,0 +1,637 @@
+"""Streams: see stream.pxd for the states and for what a module that is compiled against it may call."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset, strerror
+from posix.unistd cimport close as close_fd
+
+from tlsnodes.stream.poller cimport Poller, Watcher
+from tlsnodes.stream.sockets cimport (
+    AF_INET,
+    AF_INET6,
+    EPOLLERR,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    IPPROTO_TCP,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    SO_ERROR,
+    SO_LINGER,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    getsockopt,
+    htons,
+    iovec,
+    linger,
+    msghdr,
+    recv,
+    send,
+    sendmsg,
+    setsockopt,
+    shutdown,
+    sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
+    socket,
+    socklen_t,
+)
+from tlsnodes.stream.sockets cimport connect as connect_fd
+from tlsnodes.tls.binding cimport TlsSettings
+from tlsnodes.tls.openssl cimport (
+    BIO,
+    BIO_CTRL_FLUSH,
+    BIO_METHOD,
+    BIO_TYPE_SOURCE_SINK,
+    SSL_ERROR_WANT_READ,
+    SSL_ERROR_ZERO_RETURN,
+    SSL_RECEIVED_SHUTDOWN,
+    SSL_SENT_SHUTDOWN,
+    BIO_clear_retry_flags,
+    BIO_get_data,
+    BIO_get_new_index,
+    BIO_meth_new,
+    BIO_meth_set_ctrl,
+    BIO_meth_set_read,
+    BIO_meth_set_write,
+    BIO_new,
+    BIO_set_data,
+    BIO_set_init,
+    BIO_set_retry_read,
+    ERR_clear_error,
+    ERR_peek_error,
+    ERR_reason_error_string,
+    SSL_do_handshake,
+    SSL_free,
+    SSL_get_error,
+    SSL_pending,
+    SSL_read_ex,
+    SSL_set_bio,
+    SSL_set_shutdown,
+    SSL_shutdown,
+    SSL_write_ex,
+)
+
+cdef enum:
+    RECORD = 16384
+    RECEIVE_SIZE = 65536
+    # One recv's worth, and what a record had before it.
+    PLAIN_SIZE = RECEIVE_SIZE + RECORD
+    # Sent at once when it gets fuller than this; four records and their headers.
+    OUT_FULL = 65536
+    OUT_SIZE = OUT_FULL + RECORD + 1024
+
+cdef const char *_NO_REASON = b"TLS failed, and OpenSSL says no more"
+
+
+# ---- OpenSSL reads from and writes to the scratch of the poller
+
+
+cdef int _bio_read(BIO *bio, char *data, int size) noexcept nogil:
+    cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
+    cdef size_t count = <size_t>size if <size_t>size < scratch.taken_size else scratch.taken_size
+    BIO_clear_retry_flags(bio)
+    if count == 0:
+        BIO_set_retry_read(bio)
+        return -1
+    memcpy(data, scratch.taken, count)
+    scratch.taken += count
+    scratch.taken_size -= count
+    return <int>count
+
+
+cdef int _bio_write(BIO *bio, const char *data, int size) noexcept nogil:
+    cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
+    BIO_clear_retry_flags(bio)
+    if not _put_out(scratch, <const uint8_t *>data, size):
+        return -1
+    return size
+
+
+cdef long _bio_control(BIO *bio, int command, long number, void *pointer) noexcept nogil:
+    return command == BIO_CTRL_FLUSH
+
+
+cdef bint _put_out(Scratch *scratch, const uint8_t *data, size_t size) noexcept nogil:
+    cdef uint8_t *moved
+    cdef size_t need = scratch.out_size + size
+    if need > scratch.out_room:  # a flight with a long certificate chain, or a lot of data while the socket is full
+        moved = <uint8_t *>realloc(scratch.out, need + RECORD)
+        if moved is NULL:
+            return False
+        scratch.out = moved
+        scratch.out_room = need + RECORD
+    memcpy(scratch.out + scratch.out_size, data, size)
+    scratch.out_size = need
+    return True
+
+
+cdef BIO_METHOD *_make_bio_method() except NULL:
+    cdef BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "shared buffers")
+    if method is NULL:
+        raise MemoryError
+    BIO_meth_set_read(method, _bio_read)
+    BIO_meth_set_write(method, _bio_write)
+    BIO_meth_set_ctrl(method, _bio_control)
+    return method
+
+
+cdef BIO_METHOD *_bio_method = _make_bio_method()
+
+
+cdef class SharedBuffers:
+    """What the streams of one poller take turns in."""
+
+    def __cinit__(self):
+        cdef Scratch *scratch = &self.scratch
+        scratch.cipher_in = <uint8_t *>malloc(RECEIVE_SIZE)
+        scratch.plain_in = <uint8_t *>malloc(PLAIN_SIZE)
+        scratch.gathered = <uint8_t *>malloc(RECORD)
+        scratch.out = <uint8_t *>malloc(OUT_SIZE)
+        scratch.out_room = OUT_SIZE
+        if not (scratch.cipher_in and scratch.plain_in and scratch.gathered and scratch.out):
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.scratch.cipher_in)
+        free(self.scratch.plain_in)
+        free(self.scratch.gathered)
+        free(self.scratch.out)
+
+
+cdef class Stream(Watcher):
+    """A non-blocking TCP socket, plain or with TLS."""
+
+    def __cinit__(self):
+        self.state = CLOSED
+
+    def __dealloc__(self):
+        _release(self)
+
+    # ---- beginning
+
+    cpdef int attach(self, Poller poller, int fd, TlsSettings tls=None) except -1:
+        _begin(self, poller, fd, tls)
+        if tls is None:
+            self.state = OPEN
+        poller.add(self)
+        return 0
+
+    cpdef int connect(self, Poller poller, bytes address, int port, TlsSettings tls=None) except -1:
+        cdef sockaddr_in v4
+        cdef sockaddr_in6 v6
+        cdef int fd, result
+        cdef int one = 1
+        if len(address) not in (4, 16):
+            raise ValueError(f"a packed address has 4 or 16 bytes, not {len(address)}")
+        fd = socket(AF_INET if len(address) == 4 else AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+        if fd < 0:
+            raise OSError(errno, "socket")
+        _begin(self, poller, fd, tls)
+        self.connecting = True
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        if len(address) == 4:
+            memset(&v4, 0, sizeof(v4))
+            v4.sin_family = AF_INET
+            v4.sin_port = htons(port)
+            memcpy(&v4.sin_addr, <const uint8_t *>address, 4)
+            result = connect_fd(fd, <sockaddr *>&v4, sizeof(v4))
+        else:
+            memset(&v6, 0, sizeof(v6))
+            v6.sin6_family = AF_INET6
+            v6.sin6_port = htons(port)
+            memcpy(&v6.sin6_addr, <const uint8_t *>address, 16)
+            result = connect_fd(fd, <sockaddr *>&v6, sizeof(v6))
+        if result < 0 and errno != EINPROGRESS:
+            _fail(self, strerror(errno))
+        poller.add(self)
+        return 0
+
+    # ---- receiving
+
+    cdef Py_ssize_t receive(self, const uint8_t **data) noexcept:
+        cdef Scratch *scratch
+        cdef Py_ssize_t size
+        if self.next_state != HANDSHAKING:
+            self.state = self.next_state
+            self.next_state = HANDSHAKING
+            self.readable = False
+            return 0
+        while self.readable and self.state <= OPEN and not self.connecting:
+            scratch = &self.buffers.scratch
+            size = _take(self, scratch)
+            if size <= 0:
+                return 0
+            data[0] = scratch.cipher_in
+            if self.ssl is not NULL:
+                data[0] = scratch.plain_in
+                size = _decrypt(self, scratch, size)
+            if size > 0:
+                return size
+        return 0
+
+    # ---- sending
+
+    cdef void write(self, const uint8_t *data, Py_ssize_t size) noexcept:
+        cdef Scratch *scratch
+        cdef Py_ssize_t part
+        if size <= 0 or (self.state != OPEN and self.state != PEER_CLOSED) or self.finishing:
+            return
+        scratch = &self.buffers.scratch
+        _claim(self)
+        if self.ssl is NULL:
+            if scratch.out_size + size <= RECORD:
+                _put_out(scratch, data, size)
+            else:
+                _send(self, scratch, data, size)
+            return
+        while size > 0:
+            if scratch.gathered_size == 0 and size >= RECORD:
+                part = RECORD
+                _encrypt(self, scratch, data, part)
+            else:
+                part = min(size, <Py_ssize_t>(RECORD - scratch.gathered_size))
+                memcpy(scratch.gathered + scratch.gathered_size, data, part)
+                scratch.gathered_size += part
+                if scratch.gathered_size == RECORD:
+                    scratch.gathered_size = 0
+                    _encrypt(self, scratch, scratch.gathered, RECORD)
+            data += part
+            size -= part
+            if scratch.out_size >= OUT_FULL:
+                _send(self, scratch, NULL, 0)
+            if self.state == FAILED:
+                return
+
+    cpdef void flush(self) noexcept:
+        cdef Scratch *scratch
+        cdef size_t size
+        if self.fd < 0 or self.buffers.owner is not self:
+            return
+        scratch = &self.buffers.scratch
+        if scratch.gathered_size and self.state != FAILED:
+            size = scratch.gathered_size
+            scratch.gathered_size = 0
+            _encrypt(self, scratch, scratch.gathered, size)
+        if self.state != FAILED:
+            _send(self, scratch, NULL, 0)
+        _disown(self)
+
+    cpdef void finish(self) noexcept:
+        if self.fd < 0 or self.finishing or (self.state != OPEN and self.state != PEER_CLOSED):
+            return
+        self.flush()
+        if self.state == FAILED:
+            return
+        if self.ssl is not NULL:
+            _claim(self)
+            ERR_clear_error()
+            SSL_shutdown(self.ssl)
+            ERR_clear_error()
+            self.flush()
+        self.finishing = True
+        if self.unsent == 0 and self.state != FAILED:
+            shutdown(self.fd, SHUT_WR)
+
+    cpdef void close(self) noexcept:
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self.readable = False
+        self.next_state = HANDSHAKING
+        self.unsent = 0
+        _disown(self)
+        self.poller.forget(self)
+        _release(self)
+        self.handler = None
+
+    cpdef void abort(self) noexcept:
+        cdef linger now
+        if self.fd >= 0:
+            now.l_onoff = 1
+            now.l_linger = 0
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
+        self.close()
+
+    # ---- what the poller calls
+
+    cdef void ready(self, uint32_t events) noexcept:
+        if self.connecting and self.state != FAILED:
+            if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+                return
+            _connected(self)
+        if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            self.hung_up = True
+        if events & EPOLLOUT and self.unsent and self.state != FAILED:
+            _send_rest(self)
+            if self.unsent == 0 and self.state != FAILED:
+                self.on_writable()
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) and self.state <= OPEN:
+            self.readable = True
+        if self.readable and self.state <= OPEN:
+            self.on_readable()
+        elif events & EPOLLERR and self.state == PEER_CLOSED:
+            _fail(self, b"reset by the peer")
+        if self.state == FAILED and not self.lost_told:
+            self.lost_told = True
+            self.on_lost()
+
+    cdef void on_open(self) noexcept:
+        if self.handler is not None:
+            self.handler.on_open()
+
+    cdef void on_readable(self) noexcept:
+        if self.handler is not None:
+            self.handler.on_readable()
+
+    cdef void on_writable(self) noexcept:
+        if self.handler is not None:
+            self.handler.on_writable()
+
+    cdef void on_lost(self) noexcept:
+        if self.handler is not None:
+            self.handler.on_lost()
+
+    # ---- for Python
+
+    def read(self):
+        """What receive() gives, as bytes; empty when there is nothing now."""
+        cdef const uint8_t *data = NULL
+        cdef Py_ssize_t size = self.receive(&data)
+        return PyBytes_FromStringAndSize(<const char *>data, size)
+
+    def put(self, bytes data not None):
+        """Gather plaintext: see write()."""
+        self.write(<const uint8_t *>data, len(data))
+
+
+# ---- the parts of a stream's life
+
+
+cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1:
+    cdef BIO *bio
+    if stream.fd >= 0 or stream.poller is not None:
+        close_fd(fd)
+        raise ValueError("a stream has one socket in its life")
+    stream.fd = fd
+    stream.poller = poller
+    if poller.shared is None:
+        poller.shared = SharedBuffers()
+    stream.buffers = poller.shared
+    stream.state = HANDSHAKING
+    if tls is not None:
+        stream.ssl = tls.begin()
+        stream.tls = tls
+        bio = BIO_new(_bio_method)
+        if bio is NULL:
+            raise MemoryError
+        BIO_set_data(bio, &stream.buffers.scratch)
+        BIO_set_init(bio, 1)
+        SSL_set_bio(stream.ssl, bio, bio)
+    return 0
+
+
+cdef void _release(Stream stream) noexcept:
+    if stream.ssl is not NULL:
+        # Without this OpenSSL takes the session for a broken one, not to be resumed.
+        SSL_set_shutdown(stream.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        SSL_free(stream.ssl)
+        stream.ssl = NULL
+    free(stream.rest)
+    stream.rest = NULL
+    if stream.fd >= 0:
+        close_fd(stream.fd)
+        stream.fd = -1
+
+
+cdef void _fail(Stream stream, const char *reason) noexcept:
+    """FAILED from here on; on_lost() follows from the poller, in this turn of it or the next."""
+    if stream.state >= FAILED:
+        return
+    stream.state = FAILED
+    stream.failure = reason.decode("utf-8", "replace")
+    stream.readable = False
+    stream.unsent = 0
+    free(stream.rest)
+    stream.rest = NULL
+    stream.poller.again(stream)
+
+
+cdef void _connected(Stream stream) noexcept:
+    """The socket is connected, or could not be."""
+    cdef int error = 0
+    cdef socklen_t size = sizeof(error)
+    if getsockopt(stream.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0:
+        error = errno
+    stream.connecting = False
+    if error:
+        _fail(stream, strerror(error))
+    elif stream.ssl is NULL:
+        stream.state = OPEN
+        stream.on_open()
+    else:
+        _shake_hands(stream, &stream.buffers.scratch)
+
+
+cdef Py_ssize_t _take(Stream stream, Scratch *scratch) noexcept:
+    """One recv into scratch.cipher_in; 0 when there was nothing, and the state says what that means."""
+    cdef Py_ssize_t size
+    while True:
+        size = recv(stream.fd, scratch.cipher_in, RECEIVE_SIZE, 0)
+        if size > 0:
+            # Less than there was room for: that was all, and the next byte makes an event; a FIN does not.
+            stream.readable = size == RECEIVE_SIZE or stream.hung_up
+            return size
+        if size < 0 and errno == EINTR:
+            continue
+        break
+    stream.readable = False
+    if size == 0:
+        if stream.ssl is NULL:
+            stream.state = PEER_CLOSED
+        elif stream.state == HANDSHAKING:
+            _fail(stream, "closed during the handshake")
+        else:
+            _fail(stream, "closed without close_notify")
+    elif errno != EAGAIN:
+        _fail(stream, strerror(errno))
+    return 0
+
+
+# ---- TLS
+
+
+cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
+    """The alert goes out if it can, and nothing after it."""
+    # The oldest error is the cause, what follows is its echo.
+    cdef const char *reason = ERR_reason_error_string(ERR_peek_error())
+    cdef bint can_send = stream.unsent == 0
+    ERR_clear_error()
+    _fail(stream, reason if reason is not NULL else _NO_REASON)
+    if can_send:
+        send(stream.fd, scratch.out, scratch.out_size, MSG_NOSIGNAL)
+        shutdown(stream.fd, SHUT_WR)
+    _disown(stream)
+
+
+cdef bint _shake_hands(Stream stream, Scratch *scratch) noexcept:
+    """As far as what has come allows; True when the handshake is over."""
+    cdef int result
+    _claim(stream)
+    ERR_clear_error()
+    result = SSL_do_handshake(stream.ssl)
+    if result != 1 and SSL_get_error(stream.ssl, result) != SSL_ERROR_WANT_READ:
+        _tls_failed(stream, scratch)
+        return False
+    if scratch.out_size:
+        _send(stream, scratch, NULL, 0)
+    _disown(stream)
+    return result == 1 and stream.state != FAILED
+
+
+cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexcept:
+    """Take ciphertext from scratch.cipher_in; the plaintext is left in scratch.plain_in."""
+    cdef int result = 1
+    cdef int error
+    cdef size_t part
+    cdef Py_ssize_t plain_size = 0
+    cdef bint opened = False
+    scratch.taken = scratch.cipher_in
+    scratch.taken_size = size
+    if stream.state == HANDSHAKING:
+        opened = _shake_hands(stream, scratch)
+        if not opened:
+            return 0
+        stream.state = OPEN
+    elif stream.buffers.owner is not None and stream.buffers.owner is not stream:
+        _claim(stream)
+    ERR_clear_error()
+    # A record that is not whole yet stays with OpenSSL.
+    while scratch.taken_size or SSL_pending(stream.ssl):
+        result = SSL_read_ex(stream.ssl, scratch.plain_in + plain_size, PLAIN_SIZE - plain_size, &part)
+        if result != 1:
+            break
+        plain_size += part
+    if result != 1:
+        error = SSL_get_error(stream.ssl, result)
+        if error == SSL_ERROR_ZERO_RETURN:
+            stream.next_state = PEER_CLOSED
+            stream.readable = True
+        elif error != SSL_ERROR_WANT_READ:
+            _claim(stream)
+            _tls_failed(stream, scratch)
+            return 0
+    if scratch.out_size and (stream.buffers.owner is None or stream.buffers.owner is stream):
+        _send(stream, scratch, NULL, 0)  # the answer to a key update
+    if opened:
+        stream.on_open()
+        if stream.state != OPEN:
+            return 0
+    if plain_size == 0 and stream.next_state != HANDSHAKING:
+        stream.state = stream.next_state
+        stream.next_state = HANDSHAKING
+        stream.readable = False
+    return plain_size
+
+
+cdef void _encrypt(Stream stream, Scratch *scratch, const uint8_t *data, size_t size) noexcept:
+    cdef size_t written
+    ERR_clear_error()
+    if SSL_write_ex(stream.ssl, data, size, &written) != 1:
+        _tls_failed(stream, scratch)
+
+
+# ---- output
+
+
+cdef void _claim(Stream stream) noexcept:
+    """The shared output is this stream's until it is flushed; another's goes out first."""
+    cdef Stream owner = stream.buffers.owner
+    if owner is not stream:
+        if owner is not None:
+            owner.flush()
+        stream.buffers.owner = stream
+
+
+cdef void _disown(Stream stream) noexcept:
+    if stream.buffers is not None and stream.buffers.owner is stream:
+        stream.buffers.scratch.gathered_size = 0
+        stream.buffers.scratch.out_size = 0
+        stream.buffers.owner = None
+
+
+cdef void _send(Stream stream, Scratch *scratch, const uint8_t *more, size_t more_size) noexcept:
+    """One send of scratch.out and `more`, which is borrowed; what the socket does not take is kept."""
+    cdef iovec parts[2]
+    cdef msghdr message
+    cdef Py_ssize_t sent = 0
+    cdef size_t out_size = scratch.out_size
+    scratch.out_size = 0
+    if stream.unsent == 0:
+        while out_size + more_size:
+            if more_size == 0:
+                sent = send(stream.fd, scratch.out, out_size, MSG_NOSIGNAL)
+            else:
+                memset(&message, 0, sizeof(message))
+                parts[0].iov_base = scratch.out
+                parts[0].iov_len = out_size
+                parts[1].iov_base = <void *>more
+                parts[1].iov_len = more_size
+                message.msg_iov = parts
+                message.msg_iovlen = 2
+                sent = sendmsg(stream.fd, &message, MSG_NOSIGNAL)
+            if sent >= 0 or errno != EINTR:
+                break
+        if sent < 0:
+            if errno != EAGAIN:
+                _fail(stream, strerror(errno))
+                return
+            sent = 0
+    if <size_t>sent < out_size:
+        _keep(stream, scratch.out + sent, out_size - sent)
+        sent = 0
+    else:
+        sent -= out_size
+    if more_size > <size_t>sent:
+        _keep(stream, more + sent, more_size - sent)
+
+
+cdef void _keep(Stream stream, const uint8_t *data, Py_ssize_t size) noexcept:
+    cdef uint8_t *moved
+    cdef Py_ssize_t need = stream.rest_start + stream.unsent + size
+    if stream.rest is NULL:
+        stream.rest_start = stream.rest_room = 0
+        need = size
+    if need > stream.rest_room:
+        moved = <uint8_t *>realloc(stream.rest, need)
+        if moved is NULL:
+            _fail(stream, "out of memory")
+            return
+        stream.rest = moved
+        stream.rest_room = need
+    memcpy(stream.rest + stream.rest_start + stream.unsent, data, size)
+    stream.unsent += size
+
+
+cdef void _send_rest(Stream stream) noexcept:
+    cdef Py_ssize_t sent
+    while stream.unsent:
+        sent = send(stream.fd, stream.rest + stream.rest_start, stream.unsent, MSG_NOSIGNAL)
+        if sent >= 0:
+            stream.rest_start += sent
+            stream.unsent -= sent
+        elif errno == EAGAIN:
+            return
+        elif errno != EINTR:
+            _fail(stream, strerror(errno))
+            return
+    free(stream.rest)
+    stream.rest = NULL
+    if stream.finishing:
+        shutdown(stream.fd, SHUT_WR)
