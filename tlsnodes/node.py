@@ -38,7 +38,7 @@ from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCode
 from tlsnodes.proxy import ClientConnection
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.statistics import describe_server
-from tlsnodes.tls.context import CertificateError, PrivateKeyError, TlsContext
+from tlsnodes.tls.old_context import CertificateError, PrivateKeyError, TlsContext
 from tlsnodes.vserver import VserverProxy
 
 BACKLOG = 4096

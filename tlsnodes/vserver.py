@@ -15,7 +15,7 @@ from tlsnodes.http.messages import HeadLimits
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.scheduler import RequestScheduler
 from tlsnodes.statistics import VserverStatistics
-from tlsnodes.tls.context import TlsContext
+from tlsnodes.tls.old_context import TlsContext
 
 _log = structlog.get_logger()
 

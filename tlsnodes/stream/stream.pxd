@@ -55,6 +55,7 @@ cdef class Stream(Watcher):
     cdef SharedBuffers buffers
     cdef SSL *ssl
     cdef TlsSettings tls
+    cdef object certificate  # the peer's, once it was asked for
     cdef bint connecting
     cdef bint finishing  # FIN follows what is unsent
     cdef bint lost_told

@@ -7,6 +7,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset, strerror
 from posix.unistd cimport close as close_fd
 
+from tlsnodes.tls.handshake import HandshakeInfo, PeerCertificate
+
 from tlsnodes.stream.poller cimport Poller, Watcher
 from tlsnodes.stream.sockets cimport (
     AF_INET,
@@ -49,10 +51,6 @@ from tlsnodes.tls.openssl cimport (
     BIO_CTRL_FLUSH,
     BIO_METHOD,
     BIO_TYPE_SOURCE_SINK,
-    SSL_ERROR_WANT_READ,
-    SSL_ERROR_ZERO_RETURN,
-    SSL_RECEIVED_SHUTDOWN,
-    SSL_SENT_SHUTDOWN,
     BIO_clear_retry_flags,
     BIO_get_data,
     BIO_get_new_index,
@@ -67,15 +65,32 @@ from tlsnodes.tls.openssl cimport (
     ERR_clear_error,
     ERR_peek_error,
     ERR_reason_error_string,
+    OPENSSL_free,
+    SSL_ERROR_WANT_READ,
+    SSL_ERROR_ZERO_RETURN,
+    SSL_RECEIVED_SHUTDOWN,
+    X509_V_OK,
+    SSL_SENT_SHUTDOWN,
     SSL_do_handshake,
     SSL_free,
+    SSL_get0_alpn_selected,
+    SSL_get0_peer_certificate,
+    SSL_get_cipher_name,
     SSL_get_error,
+    SSL_get_servername,
+    SSL_get_verify_result,
+    SSL_get_version,
     SSL_pending,
     SSL_read_ex,
+    SSL_session_reused,
     SSL_set_bio,
     SSL_set_shutdown,
     SSL_shutdown,
     SSL_write_ex,
+    TLSEXT_NAMETYPE_host_name,
+    X509,
+    X509_verify_cert_error_string,
+    i2d_X509,
 )
 
 cdef enum:
@@ -93,7 +108,7 @@ cdef const char *_NO_REASON = b"TLS failed, and OpenSSL says no more"
 # ---- OpenSSL reads from and writes to the scratch of the poller
 
 
-cdef int _bio_read(BIO *bio, char *data, int size) noexcept nogil:
+cdef int _bio_read(BIO *bio, char *data, int size) noexcept:
     cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
     cdef size_t count = <size_t>size if <size_t>size < scratch.taken_size else scratch.taken_size
     BIO_clear_retry_flags(bio)
@@ -106,7 +121,7 @@ cdef int _bio_read(BIO *bio, char *data, int size) noexcept nogil:
     return <int>count
 
 
-cdef int _bio_write(BIO *bio, const char *data, int size) noexcept nogil:
+cdef int _bio_write(BIO *bio, const char *data, int size) noexcept:
     cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
     BIO_clear_retry_flags(bio)
     if not _put_out(scratch, <const uint8_t *>data, size):
@@ -114,11 +129,11 @@ cdef int _bio_write(BIO *bio, const char *data, int size) noexcept nogil:
     return size
 
 
-cdef long _bio_control(BIO *bio, int command, long number, void *pointer) noexcept nogil:
+cdef long _bio_control(BIO *bio, int command, long number, void *pointer) noexcept:
     return command == BIO_CTRL_FLUSH
 
 
-cdef bint _put_out(Scratch *scratch, const uint8_t *data, size_t size) noexcept nogil:
+cdef bint _put_out(Scratch *scratch, const uint8_t *data, size_t size) noexcept:
     cdef uint8_t *moved
     cdef size_t need = scratch.out_size + size
     if need > scratch.out_room:  # a flight with a long certificate chain, or a lot of data while the socket is full
@@ -358,6 +373,44 @@ cdef class Stream(Watcher):
         if self.handler is not None:
             self.handler.on_lost()
 
+    # ---- what the handshake found, once the state is OPEN
+
+    @property
+    def handshake(self):
+        """What TLS agreed on; None without TLS."""
+        cdef const char *name
+        cdef const unsigned char *protocol
+        cdef unsigned int protocol_size
+        if self.ssl is NULL:
+            return None
+        name = SSL_get_servername(self.ssl, TLSEXT_NAMETYPE_host_name)
+        SSL_get0_alpn_selected(self.ssl, &protocol, &protocol_size)
+        return HandshakeInfo(
+            version=SSL_get_version(self.ssl).decode(),
+            cipher=SSL_get_cipher_name(self.ssl).decode(),
+            resumed=bool(SSL_session_reused(self.ssl)),
+            server_name=name.decode("ascii", "backslashreplace") if name is not NULL else None,
+            protocol=(<const char *>protocol)[:protocol_size].decode() if protocol_size else None,
+        )
+
+    @property
+    def peer_certificate(self):
+        """The certificate that the peer has shown and that was verified, made once; None when there is none."""
+        cdef X509 *certificate
+        cdef unsigned char *der = NULL
+        cdef int size
+        if self.certificate is None and self.ssl is not NULL:
+            certificate = SSL_get0_peer_certificate(self.ssl)
+            if certificate is not NULL:
+                size = i2d_X509(certificate, &der)
+                if size < 0:
+                    raise MemoryError
+                try:
+                    self.certificate = PeerCertificate.from_der((<const char *>der)[:size])
+                finally:
+                    OPENSSL_free(der)
+        return self.certificate
+
     # ---- for Python
 
     def read(self):
@@ -472,6 +525,8 @@ cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
     # The oldest error is the cause, what follows is its echo.
     cdef const char *reason = ERR_reason_error_string(ERR_peek_error())
     cdef bint can_send = stream.unsent == 0
+    if SSL_get_verify_result(stream.ssl) != X509_V_OK:
+        reason = X509_verify_cert_error_string(SSL_get_verify_result(stream.ssl))
     ERR_clear_error()
     _fail(stream, reason if reason is not NULL else _NO_REASON)
     if can_send:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import tlsnodes.tls._openssl as _openssl
-from tlsnodes.tls.context import TlsContext
+from tlsnodes.tls.old_context import TlsContext
 
 _ffi = _openssl.ffi
 _lib = _openssl.lib

@@ -12,7 +12,7 @@ import pytest
 
 from support.certificates import make_certificate
 from tlsnodes.tls.connection import TlsConnection, TlsFailure, TlsState
-from tlsnodes.tls.context import CertificateError, PrivateKeyError, TlsContext
+from tlsnodes.tls.old_context import CertificateError, PrivateKeyError, TlsContext
 
 EC = make_certificate()
 
