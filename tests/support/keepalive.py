@@ -82,6 +82,9 @@ def main() -> None:
         threads.append(threading.Thread(target=run, args=(connection, stream, hostname, stop)))
     for thread in threads:
         thread.start()
+    # A node closes a connection that has asked for nothing yet much sooner than one that has been answered.
+    while any(not connection.answered and not connection.failure for connection in connections):
+        time.sleep(PAUSE_S)
     print("open", flush=True)
     stop.wait()
     for thread in threads:
