@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address
 
 import httpx
 import pytest
+import yaml
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import Ether
 
 from controller.addresses import probe_mac, vip_mac
-from pentaflow.config import format_mac
+from controller.entries import Kind
+from pentaflow.config import HostPort, format_mac
 from pentaflow.hash import HashKeyKind, client_hash
 from softswitch import switch as softswitch
-from support.array_rest import all_up, events, get, has_event, make_configuration
+from support.array_rest import address_of, all_up, events, get, has_event, make_configuration
+from support.ports import free_port
 from support.virtual_array import (
     Behaviour,
     VirtualArray,
     eventually,
+    read_back,
     running_controller,
     running_switch,
     status_server,
@@ -38,7 +43,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Virtua
     monkeypatch.setattr(softswitch, "Ports", array.ports)
     async with (
         status_server(configuration.nodes[0].management),
-        running_switch(str(configuration.switches[0].grpc)),
+        running_switch(address_of(configuration)),
         running_controller(configuration) as client,
     ):
         await all_up(client)
@@ -115,3 +120,38 @@ async def test_clients_are_explained_and_the_api_shows_the_vip(monkeypatch: pyte
         metrics = (await client.get("/metrics")).text
         assert 'pentaflow_controller_vip_active{switch="s1",vip="2001:db8::100"} 1.0' in metrics
         assert [event["vip"] for event in await events(client, "vip_moved")] == ["10.0.0.100", "2001:db8::100"]
+
+
+async def test_another_controller_finds_everything_as_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as (array, _):
+        before = await read_back(address_of(array.configuration))
+        kinds = Counter(key.kind for key in before)
+        assert (kinds[Kind.VSERVER], kinds[Kind.VSERVER_V6], kinds[Kind.ARP], kinds[Kind.ND]) == (1, 1, 2, 2)
+        rest = HostPort(host="127.0.0.1", port=free_port())
+        settings = array.configuration.controller.model_copy(update={"rest": rest})
+        second = array.configuration.model_copy(update={"controller": settings})
+        async with running_controller(second) as client:
+            assert (await has_event(client, "switch_reconciled"))[0]["updates"] == 0
+            moved = await has_event(client, "vip_moved", 2)
+            assert {(event["vip"], event["reason"]) for event in moved} == {
+                ("10.0.0.100", "it held the VIP already"),
+                ("2001:db8::100", "it held the VIP already"),
+            }
+            assert await read_back(address_of(array.configuration)) == before
+
+
+async def test_a_vserver_is_made_while_the_array_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as (array, client):
+        text = (await client.get("/configuration")).text
+        other = yaml.safe_load(text)["vservers"][1] | {"name": "mail", "id": 3, "vip": "2001:DB8:0::101"}
+        made = await client.put("/vservers/mail", json=other, headers={"If-Match": "*"})
+        assert made.status_code == 200, made.text
+        target = IPv6Address("2001:db8::101")
+
+        async def is_answered_for() -> bool:
+            return advertised(array, target) == format_mac(vip_mac(target))
+
+        await eventually(is_answered_for, "solicitations for the new VIP answered")
+        again = await client.put("/vservers/shop", json=other | {"name": "shop", "id": 4}, headers={"If-Match": "*"})
+        assert again.status_code == 422
+        assert "[2001:db8::101]:443/tcp is used twice" in again.json()["detail"]

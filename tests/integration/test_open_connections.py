@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from support.tlsnode import RunningNode, node_document, running_node
 
 KEY = 0x0011_2233_AABB_CCDD
 KINDS = {"src": HashKeyKind.SRC, "src_port": HashKeyKind.SRC_PORT, "5tuple": HashKeyKind.FIVE_TUPLE}
-LOOPBACK = IPv4Address("127.0.0.1")
+LOOPBACK, LOOPBACK_V6 = IPv4Address("127.0.0.1"), IPv6Address("::1")
 FUNCTION = BucketFunction(name="web", kind=HashKeyKind.SRC_PORT, hash_key=KEY, buckets=256)
 
 
@@ -85,6 +85,26 @@ async def test_counts_by_bucket_are_those_of_the_hash(node: RunningNode) -> None
     await until_open(node, 0)
     assert await ask(node, question()) == {"web": {"open": 0, "buckets": {}}}
     assert f"{KEY:016x}" not in node.log.read_text()
+
+
+async def test_ipv6_clients_are_counted_and_named(tmp_path: Path) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", free_port())])
+    document["vservers"][0]["vip"] = str(LOOPBACK_V6)
+    document["switches"][0]["probe_address_v6"] = "2001:db8::fe"
+    async with running_node(document, tmp_path) as node, AsyncExitStack() as opened:
+        writers = []
+        for _ in range(10):
+            _, writer = await asyncio.open_connection(str(LOOPBACK_V6), node.port)
+            opened.callback(writer.transport.abort)
+            writers.append(writer)
+        await until_open(node, len(writers))
+        expected = Counter(
+            client_hash(KEY, HashKeyKind.FIVE_TUPLE, LOOPBACK_V6, port_of(writer), LOOPBACK_V6, node.port, 6) & 255
+            for writer in writers
+        )
+        answer = await ask(node, question(hash="5tuple"))
+        assert answer == {"web": {"open": 10, "buckets": {str(b): n for b, n in expected.items()}}}
+        assert (await node.vserver_status())["address"] == f"[::1]:{node.port}"
 
 
 @pytest.mark.parametrize(
