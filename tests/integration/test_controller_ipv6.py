@@ -68,7 +68,11 @@ async def test_a_vip_and_a_probe_address_are_answered_for(monkeypatch: pytest.Mo
     async with running(monkeypatch) as (array, client):
         assert advertised(array, VIP) == format_mac(vip_mac(VIP))
         assert advertised(array, PROBE) == format_mac(probe_mac(PROBE))
-        assert all(array.resets.values()), "every node was probed"
+
+        async def all_reset() -> bool:
+            return all(array.resets.values())
+
+        await eventually(all_reset, "probes of every node that were answered and reset")
         (switch,) = await get(client, "/switches")
         assert switch["active_for"] == ["10.0.0.100", "2001:db8::100"]
 
