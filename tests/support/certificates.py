@@ -34,10 +34,10 @@ class Authority:
     """A certificate authority of its own."""
 
     def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         own = x509.BasicConstraints(ca=True, path_length=None)
-        self.certificate_pem = self._signed(self._name, self._key.public_key(), own, critical=True)
+        self.certificate_pem = self._signed(self._name, self.key.public_key(), own, critical=True)
 
     def issue(self, name: str) -> Certificate:
         """A certificate for `name`, localhost and 127.0.0.1."""
@@ -64,7 +64,7 @@ class Authority:
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(extension, critical=critical)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
             .public_bytes(Encoding.PEM)
         )
 
