@@ -9,7 +9,7 @@ import pytest
 from controller.changeover import check_changeover
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError
-from support.configurations import small_document
+from support.configurations import direct_document, small_document
 
 
 def changed(**of_vserver: Any) -> Configuration:
@@ -45,3 +45,24 @@ def test_a_node_that_serves_and_the_number_of_slots_stay() -> None:
     controller = before.controller.model_copy(update={"slots_per_node": 8})
     with pytest.raises(ConfigurationError, match="while the array runs"):
         check_changeover(before, before.model_copy(update={"controller": controller}), {}, nothing)
+
+
+def direct(nodes: list[str], **of_plain: Any) -> Configuration:
+    document = direct_document()
+    document["vservers"][1] |= {"nodes": nodes} | of_plain
+    document["vservers"][2]["nodes"] = nodes
+    return Configuration.model_validate(document)
+
+
+def test_a_direct_node_leaves_a_vserver_only_when_it_is_drained() -> None:
+    before, after = direct(["d1", "d2"]), direct(["d2", "d3"])
+    check_changeover(before, after, {11: 9}, lambda _vserver_id: {12: 9})
+    with pytest.raises(ConfigurationError, match="node d1 still serves 9 buckets of plain: drain it") as raised:
+        check_changeover(before, after, {}, lambda vserver_id: {11: 9} if vserver_id == 2 else {})
+    assert raised.value.place == "vservers[1].nodes"
+
+
+def test_what_a_vserver_speaks_is_fixed() -> None:
+    with pytest.raises(ConfigurationError, match="give plain another id") as raised:
+        check_changeover(direct(["d1"]), direct(["d1"], protocol="udp"), {}, nothing)
+    assert raised.value.place == "vservers[1].protocol"

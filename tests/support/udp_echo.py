@@ -1,0 +1,18 @@
+"""A UDP service that says who it is and gives back what it got: `python -m support.udp_echo ADDRESS PORT NAME`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+
+def run(address: str, port: str, name: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+        service.bind((address, int(port)))
+        while True:
+            data, client = service.recvfrom(2048)
+            service.sendto(name.encode() + b" " + data, client)
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])
