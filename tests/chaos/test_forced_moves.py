@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 KEPT_ON_EACH_CLIENT = 30
 BUCKETS = 256
-DEADLINE_S = 5.0
-TIMEOUTS = {"keepalive_s": 5, "response_s": 5}
+DEADLINE_S = 3.0
+TIMEOUTS = {"keepalive_s": 3, "response_s": 3}
 
 
 def count(connections: Any) -> dict[str, dict[str, int]]:
