@@ -19,7 +19,7 @@ from benchmarks.proxies import HOST, Proxy
 from pentaflow.errors import HostError
 
 CONNECTIONS = 32
-WARM_UP_S = 0.3
+WARM_UP_S = 0.5
 #: In the mean. Long against the latency, so that requests come when they come, however long the last one took.
 THINK_S = 0.02
 #: openssl's own clock has whole seconds, and one of these must outlast any sample.
@@ -106,12 +106,26 @@ def wrk(lab: Lab, path: str, seconds: float, *options: str, connections: int = C
     """Run wrk once.
 
     Raises:
-        HostError: a request went wrong.
+        HostError: a request went wrong, or none was answered.
     """
     # wrk knows whole seconds only and ends early, with its report, when it is interrupted.
-    argv = ["timeout", "--signal=INT", f"{seconds}", "wrk", "-t1", f"-c{connections}", "-d1h", "--latency", *options]
+    argv = [
+        "timeout",
+        "--signal=INT",
+        f"{seconds}",
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        "-d1h",
+        "--latency",
+        "--timeout=10s",
+        *options,
+    ]
     done = subprocess.run([*argv, lab.url(path)], capture_output=True, text=True, check=False)
-    return parse_wrk(done.stdout + done.stderr)
+    report = parse_wrk(done.stdout + done.stderr)
+    if not report.requests:
+        raise HostError(lab.proxy, f"answers no request in {seconds:g} s")
+    return report
 
 
 def parse_wrk(text: str) -> Report:
@@ -122,7 +136,7 @@ def parse_wrk(text: str) -> Report:
     """
     total = re.search(r"^ *(\d+) requests in ([\d.]+)(us|ms|s|m),", text, re.MULTILINE)
     wrong = re.search(r"^ *(Socket errors: .*|Non-2xx .*)$", text, re.MULTILINE)
-    if total is None or wrong or not int(total[1]):
+    if total is None or wrong:
         raise HostError("wrk", wrong[1] if wrong else f"no report: {' '.join(text.split()[-40:])}")
     percentiles = re.findall(r"^ *(\d+)% +([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
     return Report(
@@ -145,7 +159,10 @@ def handshakes(proxy: Proxy, profile: Profile, version: str, *, resumed: bool) -
     if after[not resumed]:
         kinds = ("full", "resumed")
         raise HostError(proxy, f"TLS {version}: {after[not resumed]} {kinds[not resumed]} handshakes among the others")
-    return Spent(done=after[resumed] - before[resumed], seconds=seconds, cpu_s=cpu_s)
+    done = after[resumed] - before[resumed]
+    if not done:
+        raise HostError(proxy, f"TLS {version}: no handshake in {seconds:.1f} s")
+    return Spent(done=done, seconds=seconds, cpu_s=cpu_s)
 
 
 @contextmanager
