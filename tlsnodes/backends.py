@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from typing import Protocol, cast
 
-from tlsnodes.http.messages import END, HeadLimits, Marker, ResponseEvent, Violation
-from tlsnodes.http.reader import ResponseReader
+from tlsnodes.http.messages import END, HeadLimits, Marker, Violation
+from tlsnodes.http.reader import ResponseEvent, ResponseReader
 from tlsnodes.scheduling.server import ServerState
 
 MAX_IDLE_PER_SERVER = 256
@@ -46,11 +46,11 @@ class BackendConnection(asyncio.Protocol):
         self.served = 0
         self.idle_since = 0.0
 
-    def begin(self, requester: Requester, *, to_head: bool) -> None:
+    def begin(self, requester: Requester, method: bytes) -> None:
         """Hand the connection to a requester, for one request."""
         self._requester = requester
         self.served += 1
-        self._reader.begin(to_head=to_head)
+        self._reader.begin(method)
 
     def release(self, now: float) -> None:
         """The response is whole and the connection can carry another one: back among the idle."""
@@ -103,7 +103,6 @@ class BackendConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._lost()
-        self._reader.release()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tlsnodes.http.messages import (
-    CHUNKED,
-    END,
-    NO_BODY,
-    UNTIL_CLOSE,
-    RequestHead,
-    ResponseEvent,
-    ResponseHead,
-    Violation,
-)
-from tlsnodes.http.request import encode_request
-from tlsnodes.http.response import LAST_CHUNK, client_framing, encode_chunk, encode_interim, encode_response
+from tlsnodes.http.encode import LAST_CHUNK, client_framing, encode_chunk, encode_request, encode_response
+from tlsnodes.http.forwarding import ForwardingRules
+from tlsnodes.http.heads import RequestHead, ResponseHead
+from tlsnodes.http.messages import CHUNKED, END, NO_BODY, UNTIL_CLOSE, Violation
+from tlsnodes.http.reader import ResponseEvent
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.scheduling.server import ServerState
 
@@ -29,11 +22,13 @@ class ExchangeRules:
 
     Attributes:
         injection: cookie persistence, if the vserver has it.
-        via: ends the head of a response that a server of HTTP/1.1 gave.
+        forwarding: what servers are told about clients.
+        via: the Via line of a response that a server of HTTP/1.1 gave.
         via_1_0: the same for HTTP/1.0.
     """
 
     injection: CookieInjection | None
+    forwarding: ForwardingRules
     via: bytes
     via_1_0: bytes
 
@@ -91,7 +86,7 @@ class Exchange:
         self._rules = rules
 
     def request_head(self, proxy_fields: bytes) -> bytes:
-        """The head as the server gets it; `proxy_fields` is from `tlsnodes.http.request`."""
+        """The head as the server gets it; `proxy_fields` is from `tlsnodes.http.forwarding`."""
         return encode_request(self.head, cookie=self._cookie, proxy_fields=proxy_fields)
 
     def request_body(self, data: bytes) -> bytes:
@@ -137,7 +132,7 @@ class Exchange:
         via = rules.via_1_0 if response.http_1_0 else rules.via
         http_1_0 = self.head.http_1_0
         if response.status < 200:
-            return b"" if http_1_0 else encode_interim(response, via=via)
+            return b"" if http_1_0 else encode_response(response, proxy_fields=via)
         framing = self._framing = client_framing(response, http_1_0=http_1_0)
         self.status = response.status
         self.server_keep_alive = response.keep_alive and self.request_done
@@ -149,9 +144,8 @@ class Exchange:
             self.cookies_injected += len(added)
         return encode_response(
             response,
-            framing=framing,
+            proxy_fields=via,
             keep_alive=self.keep_alive,
             http_1_0=http_1_0,
-            via=via,
             set_cookies=added,
         )

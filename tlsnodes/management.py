@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tlsnodes.http.messages import END, HeadLimits, RequestHead, Violation
+from tlsnodes.http.answers import error_response
+from tlsnodes.http.heads import RequestHead
+from tlsnodes.http.messages import END, HeadLimits, Violation
 from tlsnodes.http.reader import RequestReader
-from tlsnodes.http.response import error_response
 
 _LIMITS = HeadLimits(size=8192, fields=64)
 _IDLE_S = 30.0
@@ -66,7 +67,6 @@ class ManagementConnection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._reader.release()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -127,10 +127,12 @@ class ManagementConnection(asyncio.Protocol):
         return resource
 
     def _refuse(self, refusal: Refusal) -> None:
-        end = b"\r\n\r\n"
+        allow = b""
         if refusal.status == 405 and self._head is not None:
-            end = b"\r\nAllow: %b\r\n\r\n" % b", ".join(self._resource(self._head).methods)
-        self._transport.write(error_response(refusal.status, str(refusal), now=time.time(), keep_alive=False, via=end))
+            allow = b"Allow: %b\r\n" % b", ".join(self._resource(self._head).methods)
+        self._transport.write(
+            error_response(refusal.status, str(refusal), now=time.time(), keep_alive=False, fields=allow)
+        )
         # Closing with unread input would reset the connection under the answer: what still comes is dropped.
         self._refused = True
         self._transport.write_eof()

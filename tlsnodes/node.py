@@ -23,8 +23,8 @@ from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.files import read_secret
 from pentaflow.modes import NodeKind, VserverMode
 from tlsnodes.exchange import ExchangeRules
+from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
-from tlsnodes.http.response import via_line
 from tlsnodes.management import ManagementConnection, Refusal, Resource
 from tlsnodes.open_connections import (
     MAX_QUESTION_BYTES,
@@ -181,6 +181,7 @@ def _make_proxy(vserver: Vserver, configuration: Configuration, node: Node) -> V
         pool=ServerPool(pool, random=random.random),
         rules=ExchangeRules(
             injection=_make_injection(vserver),
+            forwarding=ForwardingRules(node_name=node.name, scheme="https", port=vserver.port),
             via=via_line(node.name),
             via_1_0=via_line(node.name, http_1_0=True),
         ),

@@ -14,10 +14,11 @@ import structlog
 
 from tlsnodes.backends import BackendConnection
 from tlsnodes.exchange import Exchange
-from tlsnodes.http.messages import END, Marker, RequestEvent, RequestHead, ResponseEvent, Violation
-from tlsnodes.http.reader import RequestReader
-from tlsnodes.http.request import proxy_fields
-from tlsnodes.http.response import error_response
+from tlsnodes.http.answers import error_response
+from tlsnodes.http.forwarding import ClientFields
+from tlsnodes.http.heads import RequestHead
+from tlsnodes.http.messages import END, Marker, Violation
+from tlsnodes.http.reader import RequestEvent, RequestReader, ResponseEvent
 from tlsnodes.tls.connection import TlsConnection, TlsFailure, TlsState
 from tlsnodes.vserver import VserverProxy
 
@@ -55,12 +56,12 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_connection",
         "_exchange",
+        "_fields",
         "_held",
         "_input_over",
         "_peer",
         "_phase",
         "_proxy",
-        "_proxy_fields",
         "_read_paused",
         "_reader",
         "_server_slow",
@@ -87,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._server_slow = False
         self._peer = ""
         self.client = b""
-        self._proxy_fields: tuple[bytes, bytes] | None = None
+        self._fields: ClientFields | None = None
         self.deadline = proxy.loop.time() + proxy.timeouts.handshake_s
 
     # What the transport calls.
@@ -103,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
             family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
             self.client = socket.inet_pton(family, self._peer) + peer[1].to_bytes(2, "big")
         else:
-            self._peer = "unknown"  # a client that is already gone has no name
+            self._peer = "0.0.0.0"  # a client that is already gone has no name
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -143,7 +144,6 @@ class ClientConnection(asyncio.Protocol):
         self._note_unfinished_handshake()
         self._leave()
         self._proxy.connections.discard(self)
-        self._reader.release()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`: the client reads slower than the server sends."""
@@ -265,6 +265,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _start(self, head: RequestHead) -> None:
         proxy = self._proxy
+        if head.upgrade is not None:
+            proxy.statistics.bad_requests += 1
+            self._refuse(501, "protocol upgrades are not supported", head)
+            return
         now = proxy.loop.time()
         proxy.statistics.requests += 1
         self._phase = _EXCHANGE
@@ -321,15 +325,14 @@ class ClientConnection(asyncio.Protocol):
         self._connection = connection
         if self._write_paused:
             connection.pause()
-        connection.begin(self, to_head=exchange.head.method == b"HEAD")
-        fields = self._proxy_fields
+        connection.begin(self, exchange.head.method)
+        fields = self._fields
         if fields is None:
-            node = self._proxy.node_name
-            fields = self._proxy_fields = (
-                proxy_fields(client_address=self._peer, node_name=node, http_1_0=False),
-                proxy_fields(client_address=self._peer, node_name=node, http_1_0=True),
-            )
-        connection.transport.write(exchange.request_head(fields[exchange.head.http_1_0]))
+            fields = self._fields = ClientFields(self._proxy.rules.forwarding, self._peer)
+        head = exchange.head
+        connection.transport.write(
+            exchange.request_head(fields.lines(authority=head.authority, http_1_0=head.http_1_0, claims=head.claims))
+        )
 
     # What the server's connection calls: see `tlsnodes.backends.Requester`.
 
@@ -418,7 +421,7 @@ class ClientConnection(asyncio.Protocol):
         proxy.statistics.refused[status] += 1
         keep_alive = exchange is not None and exchange.request_done and exchange.keep_alive
         self._detach(reusable=False)
-        response = error_response(status, sentence, now=time.time(), keep_alive=keep_alive, via=proxy.rules.via)
+        response = error_response(status, sentence, now=time.time(), keep_alive=keep_alive, fields=proxy.rules.via)
         if head is not None and head.method == b"HEAD":
             response = response[: response.index(b"\r\n\r\n") + 4]
         _log.info("refused", vserver=proxy.name, client=self._peer, status=status, reason=sentence)

@@ -1,4 +1,4 @@
-"""The values that readers give and encoders take.
+"""The values that readers give and encoders take, beside the heads.
 
 A message is a head, then body parts, then END:
 
@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, NamedTuple
-
-Field = tuple[bytes, bytes]
-"""Name as received, value without the whitespace before it."""
+from typing import Literal
 
 
 class Framing(Enum):
-    """How the end of a body is known (RFC 9112, 6.3)."""
+    """How the end of a body is known (RFC 9112, 6.3). The order is that of `Body` in heads.pxd."""
 
     NONE = auto()  # there is no body
     LENGTH = auto()
@@ -40,58 +37,6 @@ class Marker(Enum):
 
 
 END: Literal[Marker.END] = Marker.END
-
-
-class RequestHead(NamedTuple):
-    """A request that passed all checks, without its hop-by-hop fields.
-
-    Attributes:
-        method: as received, upper case.
-        target: in origin-form, or `*`.
-        authority: host and port, from the absolute-form target or the Host field.
-        http_1_0: the client speaks HTTP/1.0.
-        fields: end-to-end fields in the order received, without Host, Cookie and what the proxy sets itself.
-        cookie: value of the Cookie field; several are joined as RFC 6265, 5.4 says.
-        framing: NONE, LENGTH or CHUNKED.
-        content_length: with LENGTH, octets of the body.
-        keep_alive: the client wants the connection to stay.
-        expects_continue: the client waits for 100 before it sends the body.
-    """
-
-    method: bytes
-    target: bytes
-    authority: bytes
-    http_1_0: bool
-    fields: list[Field]
-    cookie: bytes | None
-    framing: Framing
-    content_length: int
-    keep_alive: bool
-    expects_continue: bool
-
-
-class ResponseHead(NamedTuple):
-    """A response that passed all checks, without its hop-by-hop fields.
-
-    Attributes:
-        status: 100 to 999; below 200 it is an interim response and neither body nor END follow.
-        reason: reason phrase, may be empty.
-        http_1_0: the server speaks HTTP/1.0.
-        fields: end-to-end fields in the order received, Set-Cookie among them.
-        set_cookies: values of the Set-Cookie fields.
-        framing: of the body that follows; NONE for HEAD, 204 and 304.
-        content_length: what the server said, also where no body follows; None when it did not.
-        keep_alive: the server's connection can carry another request after this response.
-    """
-
-    status: int
-    reason: bytes
-    http_1_0: bool
-    fields: list[Field]
-    set_cookies: tuple[bytes, ...]
-    framing: Framing
-    content_length: int | None
-    keep_alive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +62,16 @@ class BadMessage(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadLimits:
-    """Bounds of one message head.
+    """Bounds of what is read before it is passed on.
 
     Attributes:
-        size: octets of start line and fields, and of trailers.
+        size: octets of start line and fields; of trailers; of all chunk extensions of a message.
         fields: number of fields, and of trailers.
+        line: octets of a request line.
+        chunk_line: octets of a chunk's line, its extensions included.
     """
 
     size: int = 65_536
     fields: int = 128
-
-
-RequestEvent = RequestHead | bytes | Literal[Marker.END] | Violation
-ResponseEvent = ResponseHead | bytes | Literal[Marker.END] | Violation
+    line: int = 16_384
+    chunk_line: int = 256

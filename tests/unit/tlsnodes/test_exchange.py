@@ -6,10 +6,10 @@ import pytest
 
 from pentaflow.config import HostPort, Server
 from tlsnodes.exchange import Exchange, ExchangeRules
-from tlsnodes.http.messages import END, HeadLimits, RequestHead, ResponseEvent, Violation
-from tlsnodes.http.reader import RequestReader, ResponseReader
-from tlsnodes.http.request import proxy_fields
-from tlsnodes.http.response import via_line
+from tlsnodes.http.forwarding import ForwardingRules, via_line
+from tlsnodes.http.heads import RequestHead
+from tlsnodes.http.messages import END, HeadLimits, Violation
+from tlsnodes.http.reader import RequestReader, ResponseEvent, ResponseReader
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import PlainToken
 from tlsnodes.scheduling.server import ServerState
@@ -17,10 +17,11 @@ from tlsnodes.scheduling.server import ServerState
 LIMITS = HeadLimits()
 RULES = ExchangeRules(
     injection=CookieInjection(session_cookie="SESSION", server_cookie="SpServer", codec=PlainToken()),
+    forwarding=ForwardingRules(node_name="node1", scheme="https", port=443),
     via=via_line("node1"),
     via_1_0=via_line("node1", http_1_0=True),
 )
-FIELDS = proxy_fields(client_address="192.0.2.7", node_name="node1", http_1_0=False)
+FIELDS = b"Via: 1.1 node1\r\n"
 
 
 def begin(request: bytes) -> Exchange:
@@ -32,7 +33,7 @@ def begin(request: bytes) -> Exchange:
 
 def events_of(response: bytes, *, to_head: bool = False) -> list[ResponseEvent]:
     reader = ResponseReader(LIMITS)
-    reader.begin(to_head=to_head)
+    reader.begin(b"HEAD" if to_head else b"GET")
     return reader.feed(response)
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tlsnodes.http.messages import (
-    CHUNKED,
-    END,
-    LENGTH,
-    NO_BODY,
-    HeadLimits,
-    RequestEvent,
-    RequestHead,
-    Violation,
-)
-from tlsnodes.http.reader import RequestReader
-from tlsnodes.http.request import encode_request, proxy_fields
+from tlsnodes.http.encode import encode_request
+from tlsnodes.http.forwarding import ClientFields, ForwardingRules
+from tlsnodes.http.heads import RequestHead
+from tlsnodes.http.messages import CHUNKED, END, LENGTH, NO_BODY, HeadLimits, Violation
+from tlsnodes.http.reader import RequestEvent, RequestReader
 
 LIMITS = HeadLimits(size=4096, fields=20)
+FIELDS = ClientFields(ForwardingRules(node_name="node1", scheme="https", port=443), "192.0.2.7")
 
 
 def read(data: bytes, *, step: int | None = None) -> list[RequestEvent]:
@@ -115,7 +109,6 @@ REFUSED = [
     (501, "method", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (501, "CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
     (501, "TRACE", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (501, "upgrade", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
     (417, "expectation", b"POST / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\nContent-Length: 1\r\n\r\n"),
     (431, "more than 20", b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 20 + b"\r\n"),
     (431, "4096", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 4096 + b"\r\n\r\n"),
@@ -206,7 +199,7 @@ def test_what_goes_to_the_server() -> None:
         b"Expect: 100-Continue\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
     )
-    ours = proxy_fields(client_address="192.0.2.7", node_name="node1", http_1_0=False)
+    ours = FIELDS.lines(authority=head.authority, http_1_0=False)
     assert encode_request(head, cookie=head.cookie, proxy_fields=ours) == (
         b"POST /x?y HTTP/1.1\r\n"
         b"Host: www.example.test\r\n"
@@ -218,12 +211,9 @@ def test_what_goes_to_the_server() -> None:
         b"X-Forwarded-Host: www.example.test\r\n"
         b"X-Forwarded-For: 192.0.2.7\r\n"
         b"X-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Port: 443\r\n"
         b"Via: 1.1 node1\r\n\r\n"
     )
-
-
-def test_via_names_the_version_that_the_client_spoke() -> None:
-    assert b"\r\nVia: 1.0 n\r\n" in proxy_fields(client_address="192.0.2.7", node_name="n", http_1_0=True)
 
 
 def test_expect_without_a_body_or_from_http_1_0_is_dropped() -> None:

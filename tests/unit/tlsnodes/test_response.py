@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tlsnodes.http.messages import (
-    CHUNKED,
-    END,
-    LENGTH,
-    NO_BODY,
-    UNTIL_CLOSE,
-    Framing,
-    HeadLimits,
-    ResponseEvent,
-    ResponseHead,
-    Violation,
-)
-from tlsnodes.http.reader import MAX_INTERIM_RESPONSES, ResponseReader
-from tlsnodes.http.response import (
-    client_framing,
-    encode_chunk,
-    encode_interim,
-    encode_response,
-    error_response,
-    via_line,
-)
+from tlsnodes.http.answers import error_response
+from tlsnodes.http.encode import client_framing, encode_chunk, encode_response
+from tlsnodes.http.forwarding import via_line
+from tlsnodes.http.heads import ResponseHead
+from tlsnodes.http.messages import CHUNKED, END, LENGTH, NO_BODY, UNTIL_CLOSE, Framing, HeadLimits, Violation
+from tlsnodes.http.reader import MAX_INTERIM_RESPONSES, ResponseEvent, ResponseReader
 
 LIMITS = HeadLimits(size=4096, fields=20)
 VIA = via_line("node1")
@@ -32,7 +17,7 @@ VIA = via_line("node1")
 
 def read(data: bytes, *, to_head: bool = False, step: int | None = None) -> list[ResponseEvent]:
     reader = ResponseReader(LIMITS)
-    reader.begin(to_head=to_head)
+    reader.begin(b"HEAD" if to_head else b"GET")
     events: list[ResponseEvent] = []
     step = step or len(data)
     for start in range(0, len(data), step):
@@ -106,7 +91,7 @@ def test_good_responses(
 
 def test_a_body_that_ends_with_the_connection() -> None:
     reader = ResponseReader(LIMITS)
-    reader.begin(to_head=False)
+    reader.begin(b"GET")
     head, body = reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert isinstance(head, ResponseHead)
     assert (head.framing, head.keep_alive, body) == (UNTIL_CLOSE, False, b"abc")
@@ -118,7 +103,7 @@ def test_a_body_that_ends_with_the_connection() -> None:
 )
 def test_a_connection_that_closes_too_early(begun: bytes) -> None:
     reader = ResponseReader(LIMITS)
-    reader.begin(to_head=False)
+    reader.begin(b"GET")
     reader.feed(begun)
     assert isinstance(reader.eof(), Violation)
 
@@ -136,7 +121,7 @@ def test_what_follows_a_response_is_not_taken_for_another() -> None:
 def test_a_reader_serves_one_response_after_the_other() -> None:
     reader = ResponseReader(LIMITS)
     for to_head in (False, True, True, False):
-        reader.begin(to_head=to_head)
+        reader.begin(b"HEAD" if to_head else b"GET")
         events = reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + (b"" if to_head else b"a"))
         assert events[1:] == ([END] if to_head else [b"a", END])
 
@@ -147,7 +132,9 @@ def test_interim_responses_come_before_the_final_one() -> None:
     assert isinstance(interim, ResponseHead)
     assert isinstance(head, ResponseHead)
     assert (interim.status, head.status, end) == (103, 204, END)
-    assert encode_interim(interim, via=VIA) == (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nVia: 1.1 node1\r\n\r\n")
+    assert encode_response(interim, proxy_fields=VIA) == (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nVia: 1.1 node1\r\n\r\n"
+    )
 
 
 def test_what_goes_to_the_client() -> None:
@@ -156,9 +143,7 @@ def test_what_goes_to_the_client() -> None:
         b"Upgrade: h2\r\nTrailer: T\r\nProxy-Authenticate: x\r\nContent-Length: 3\r\nSet-Cookie: b=2\r\n\r\nabc"
     )
     assert head.set_cookies == (b"a=1", b"b=2")
-    text = encode_response(
-        head, framing=LENGTH, keep_alive=True, http_1_0=False, via=VIA, set_cookies=(b"c=3; Path=/",)
-    )
+    text = encode_response(head, keep_alive=True, http_1_0=False, proxy_fields=VIA, set_cookies=(b"c=3; Path=/",))
     assert text == (
         b"HTTP/1.1 200 Fine\r\nDate: x\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSet-Cookie: c=3; Path=/\r\n"
         b"Content-Length: 3\r\nVia: 1.1 node1\r\n\r\n"
@@ -166,18 +151,18 @@ def test_what_goes_to_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("framing", "http_1_0", "expected"),
+    ("response", "http_1_0", "expected"),
     [
-        (NO_BODY, False, NO_BODY),
-        (LENGTH, True, LENGTH),
-        (CHUNKED, False, CHUNKED),
-        (CHUNKED, True, UNTIL_CLOSE),
-        (UNTIL_CLOSE, False, CHUNKED),
-        (UNTIL_CLOSE, True, UNTIL_CLOSE),
+        (b"HTTP/1.1 204 x\r\n\r\n", False, NO_BODY),
+        (b"HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\n", True, LENGTH),
+        (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", False, CHUNKED),
+        (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", True, UNTIL_CLOSE),
+        (b"HTTP/1.1 200 x\r\n\r\n", False, CHUNKED),
+        (b"HTTP/1.1 200 x\r\n\r\n", True, UNTIL_CLOSE),
     ],
 )
-def test_client_framing(framing: Framing, http_1_0: bool, expected: Framing) -> None:
-    head = read_head(b"HTTP/1.1 204 x\r\n\r\n")._replace(framing=framing)
+def test_client_framing(response: bytes, http_1_0: bool, expected: Framing) -> None:
+    head = read_head(response)
     assert client_framing(head, http_1_0=http_1_0) is expected
 
 
@@ -187,7 +172,7 @@ def test_client_framing(framing: Framing, http_1_0: bool, expected: Framing) -> 
 )
 def test_the_connection_field(keep_alive: bool, http_1_0: bool, line: bytes) -> None:
     head = read_head(b"HTTP/1.1 204 x\r\n\r\n")
-    text = encode_response(head, framing=NO_BODY, keep_alive=keep_alive, http_1_0=http_1_0, via=VIA)
+    text = encode_response(head, keep_alive=keep_alive, http_1_0=http_1_0, proxy_fields=VIA)
     assert text == b"HTTP/1.1 204 x\r\n" + line + b"Via: 1.1 node1\r\n\r\n"
 
 
@@ -205,7 +190,7 @@ def test_chunks() -> None:
 
 
 def test_an_error_of_our_own_says_which_and_why() -> None:
-    text = error_response(503, "no server of pool web is up", now=0.0, keep_alive=False, via=VIA)
+    text = error_response(503, "no server of pool web is up", now=0.0, keep_alive=False, fields=VIA)
     head, _, body = text.partition(b"\r\n\r\n")
     assert head.split(b"\r\n") == [
         b"HTTP/1.1 503 Service Unavailable",
