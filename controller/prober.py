@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import takewhile
 
 from controller.addresses import probe_mac
@@ -236,8 +235,6 @@ class Prober:
         src = self._switch.probe_address_for(target.vserver.vip)
         question: Segment | Datagram
         if target.vserver.protocol is Protocol.UDP:
-            assert isinstance(src, IPv4Address)  # the schema has made sure
-            assert isinstance(target.vserver.vip, IPv4Address)
             question = Datagram(
                 src_mac=probe_mac(src),
                 dst_mac=parse_mac(target.node.mac),

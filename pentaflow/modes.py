@@ -59,8 +59,6 @@ def check_mode(vserver: Vserver, place: Location) -> None:
         for name in names if other is not mode else ():
             if _is_given(vserver, name):
                 raise MisplacedError((*place, name), f"belongs to mode {other}; the mode of {vserver.name} is {mode}")
-    if vserver.protocol is Protocol.UDP and vserver.vip.version == 6:
-        raise MisplacedError((*place, "protocol"), "udp is for IPv4 VIPs: a UDP service is probed over IPv4 only")
     if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:
         raise MisplacedError((*place, "probe"), "belongs to protocol udp; tcp is probed with a SYN")
 

@@ -1,7 +1,8 @@
 """Direct vservers [B11] in Mininet: nginx on plain HTTP and a UDP service hold the VIP and answer clients themselves.
 
-The three servers of `inline` serve both vservers beside the TLS nodes' one: each client gets the server that `explain`
-says; a killed server costs its own flows only; a drain breaks no flow that is alive.
+The three servers of `inline-dual` serve three vservers beside the TLS nodes': over TCP, over UDP, and over UDP and
+IPv6, which is only probed. Each client gets the server that `explain` says; a killed server costs its own flows only; a
+drain breaks no flow that is alive.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 
 TIMEOUT_S = 120.0
 VIP = "10.0.0.101"
+VIP_V6 = "2001:db8::101"
 CLIENT = "c1"
 PORTS = {"plain": 80, "echo": 7}
 BUCKETS = 256
@@ -51,6 +53,7 @@ class DirectServers:
                 "echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore",
                 "echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce",
                 f"ip address add {VIP}/32 dev lo",
+                f"ip address add {VIP_V6}/128 dev lo",
             ):
                 array.output(name, ["sh", "-c", command], timeout_s=TIMEOUT_S)
             self.start(name)
@@ -63,7 +66,7 @@ class DirectServers:
             self._array.popen(name, argv)
             for argv in (
                 ["nginx", "-e", str(prefix / "error.log"), "-p", str(prefix), "-c", str(prefix / "nginx.conf")],
-                [sys.executable, "-m", "support.udp_echo", VIP, str(PORTS["echo"]), name],
+                *([sys.executable, "-m", "support.udp_echo", vip, str(PORTS["echo"]), name] for vip in (VIP, VIP_V6)),
             )
         ]
 
@@ -88,16 +91,18 @@ def configure(array: Array) -> None:
         }
         for host in servers
     ]
-    of_both = {
+    of_all = {
         "mode": "direct",
         "vip": VIP,
         "buckets": BUCKETS,
         "idle_timeout_s": IDLE_TIMEOUT_S,
         "nodes": [f"d{host.number}" for host in servers],
     }
+    of_udp = {"port": PORTS["echo"], "protocol": "udp", "probe": {"payload": "3f"}}
     document["vservers"] += [
-        of_both | {"name": "plain", "id": 2, "port": PORTS["plain"]},
-        of_both | {"name": "echo", "id": 3, "port": PORTS["echo"], "protocol": "udp", "probe": {"payload": "3f"}},
+        of_all | {"name": "plain", "id": 11, "port": PORTS["plain"]},
+        of_all | of_udp | {"name": "echo", "id": 12},
+        of_all | of_udp | {"name": "echo6", "id": 13, "vip": VIP_V6},
     ]
     array.files.configuration.write_text(yaml.safe_dump(document))
 
@@ -227,7 +232,7 @@ def both(value: T) -> dict[str, T]:
 
 
 def test_servers_that_hold_the_vip_answer_survive_each_others_death_and_drain(tmp_path: Path) -> None:
-    result = inside(serve_kill_and_drain, tmp_path)
+    result = inside(serve_kill_and_drain, tmp_path, topology="inline-dual")
     all_three = {"w1", "w2", "w3"}
     nothing = both(set[str]())
     assert {name: sorted(its.values()) for name, its in result["shares"].items()} == both([85, 85, 86])

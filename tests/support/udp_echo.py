@@ -7,7 +7,8 @@ import sys
 
 
 def run(address: str, port: str, name: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as service:
         service.bind((address, int(port)))
         while True:
             data, client = service.recvfrom(2048)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, UDP, fragment
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
@@ -67,12 +68,36 @@ def test_of_an_answer_in_fragments_the_first_one_counts() -> None:
         pytest.param(bytes(refusal())[:50], id="an ICMP error that is cut short"),
         pytest.param(bytes(answer())[:40], id="an answer that is cut short"),
         pytest.param(bytes(Ether() / Dot1Q(vlan=1) / answer()[IP]), id="tagged"),
-        pytest.param(bytes(Ether(type=0x86DD) / Raw(bytes(60))), id="IPv6"),
+        pytest.param(bytes(Ether(type=0x86DD) / Raw(bytes(60))), id="neither family"),
         pytest.param(bytes(Ether() / IP(src=VIP, dst=PROBER, chksum=1) / UDP(sport=53, dport=50_000)), id="checksum"),
     ],
 )
 def test_what_is_no_answer_is_none(frame: bytes) -> None:
     assert maybe_decode_answer(frame) is None
+
+
+def over_ipv6(payload: Packet, **fields: object) -> Packet:
+    return Ether() / IPv6(**{"src": "2001:db8::101", "dst": "2001:db8::fe"} | fields) / payload
+
+
+def test_ipv6_is_the_same() -> None:
+    probe = replace(PROBE, src=IPv6Address("2001:db8::fe"), dst=IPv6Address("2001:db8::101"))
+    found = Ether(encode_datagram(probe))
+    again = found.copy()
+    del again[UDP].chksum, again[IPv6].plen
+    assert bytes(Ether(bytes(again))) == bytes(found), "checksum and lengths"
+    answer_v6 = replace(ANSWER, src=probe.dst, dst=probe.src)
+    assert maybe_decode_answer(bytes(over_ipv6(UDP(sport=53, dport=50_000) / Raw(b"yes")))) == answer_v6
+    unreachable = ICMPv6DestUnreach(code=4) / found[IPv6]
+    assert maybe_decode_answer(bytes(over_ipv6(unreachable))) == replace(answer_v6, is_refusal=True)
+    for frame in (
+        over_ipv6(ICMPv6DestUnreach(code=3) / found[IPv6]),
+        over_ipv6(ICMPv6DestUnreach(code=4, cksum=1) / found[IPv6]),
+        over_ipv6(unreachable, src="2001:db8::9"),
+        over_ipv6(UDP(sport=53, dport=50_000), plen=200),
+        over_ipv6(IPv6ExtHdrDestOpt() / UDP(sport=53, dport=50_000)),
+    ):
+        assert maybe_decode_answer(bytes(frame)) is None
 
 
 @given(st.binary(max_size=120))
