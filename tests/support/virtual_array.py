@@ -189,12 +189,12 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> Non
         raise AssertionError(f"waited {WAIT_S:g} s for {what}") from None
 
 
-async def read_back(address: str) -> dict[Key, Entry]:
+async def read_back(address: str, device_id: int = 1) -> dict[Key, Entry]:
     """All entries of the switch that belong to the controller."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub = p4r_grpc.P4RuntimeStub(channel)
         found: dict[Key, Entry] = {}
         for entities in (CODEC.wildcards(), [CODEC.digest()]):
-            async for response in stub.Read(p4r.ReadRequest(device_id=1, entities=entities), timeout=WAIT_S):
+            async for response in stub.Read(p4r.ReadRequest(device_id=device_id, entities=entities), timeout=WAIT_S):
                 found.update(CODEC.decode_entities(response.entities))
         return found
