@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import Configuration, Controller, Persistence, Switch, Tls, Vserver
+from pentaflow.config import Configuration, Controller, Persistence, Pool, Switch, Tls, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.misplaced import Location, MisplacedError, nearest
 
@@ -102,11 +102,17 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
             }
         )
 
+    def pool(p: Pool) -> Pool:
+        if p.check is None or p.check.ca is None:
+            return p
+        return p.model_copy(update={"check": p.check.model_copy(update={"ca": base / p.check.ca})})
+
     return configuration.model_copy(
         update={
             "controller": controller(configuration.controller),
             "switches": tuple(switch(s) for s in configuration.switches),
             "vservers": tuple(vserver(v) for v in configuration.vservers),
+            "pools": tuple(pool(p) for p in configuration.pools),
         }
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pentaflow.fields import Endpoint, Integer, Model, Name, Seconds
+
+TcpPort = Annotated[Integer, Field(ge=1, le=65_535)]
+Milliseconds = Annotated[Integer, Field(ge=10, le=600_000)]
 
 
 class Server(Model):
@@ -68,6 +73,79 @@ class Ejection(Model):
         return self
 
 
+class CheckProtocol(StrEnum):
+    """What an active check does: connect, or ask for a page."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class StatusRange(Model):
+    """Statuses from `first` to `last`; written `200-399` or `204` in YAML."""
+
+    first: Integer = Field(ge=100, le=599)
+    last: Integer = Field(ge=100, le=599)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.first > self.last:
+            raise ValueError(f"{self.first}-{self.last} ends before it begins")
+        return self
+
+
+def _status_range(value: object) -> object:
+    if isinstance(value, (dict, StatusRange)):
+        return value
+    match = re.fullmatch(r"(\d{3})(?:-(\d{3}))?", str(value))
+    if match is None:
+        raise ValueError(f"{value!r} is neither a status like 204 nor a range like 200-399")
+    return {"first": int(match[1]), "last": int(match[2] or match[1])}
+
+
+Statuses = Annotated[StatusRange, BeforeValidator(_status_range)]
+
+
+class ServerCheck(Model):
+    """An active check of each server of a pool: `fall` failures in a row make one down, `rise` successes up.
+
+    A page is asked for by `path` (`/` unless given) and must have one of the `status` (200-399 unless given). `host` is
+    the Host field, the server's own address unless given. With `ca` an https server must show a certificate of it for
+    `host`; without, any. `port` when another one than the server's is asked.
+    """
+
+    protocol: CheckProtocol = CheckProtocol.TCP
+    port: TcpPort | None = None
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")] | None = None
+    status: Annotated[tuple[Statuses, ...], Field(min_length=1)] | None = None
+    ca: Path | None = None
+    interval_ms: Milliseconds = 2000
+    timeout_ms: Milliseconds = 1000
+    rise: Integer = Field(default=2, ge=1, le=100)
+    fall: Integer = Field(default=3, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _fits_protocol(self) -> Self:
+        if self.protocol is CheckProtocol.TCP:
+            for name in ("path", "host", "status"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} goes with protocol http or https")
+        if self.ca is not None and self.protocol is not CheckProtocol.HTTPS:
+            raise ValueError("ca goes with protocol https")
+        if self.ca is not None and self.host is None:
+            raise ValueError("ca needs host, the name that the certificate is for")
+        return self
+
+
+class AgentCheck(Model):
+    """Asks an agent on each server, at its address and this port, for a line that says how the server is."""
+
+    port: TcpPort
+    interval_ms: Milliseconds = 2000
+    timeout_ms: Milliseconds = 1000
+
+
 class Pool(Model):
     """Servers with a scheduling policy.
 
@@ -81,6 +159,8 @@ class Pool(Model):
     slow_start_s: float = Field(default=0, ge=0, le=3600)
     retries: Integer = Field(default=3, ge=0, le=100)
     eject: Ejection | None = Ejection()
+    check: ServerCheck | None = None
+    agent_check: AgentCheck | None = None
     servers: tuple[Server, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

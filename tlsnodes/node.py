@@ -22,6 +22,7 @@ from pentaflow.config import Configuration, CookieMode, Node, Vserver
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.files import read_secret
 from pentaflow.modes import NodeKind, VserverMode
+from tlsnodes.checks import ServerChecks
 from tlsnodes.exchange import ExchangeRules
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
@@ -36,6 +37,7 @@ from tlsnodes.open_connections import (
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
 from tlsnodes.proxy import ClientConnection
+from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.statistics import describe_server
 from tlsnodes.tls.old_context import CertificateError, PrivateKeyError, TlsContext
@@ -73,6 +75,10 @@ async def run_node(configuration: Configuration, node_name: str, *, started: asy
             for vserver in configuration.vservers
             if vserver.mode is VserverMode.HTTPS
         ]
+        checks = ServerChecks(
+            [pool for pool in configuration.pools if any(service.vserver.pool == pool.name for service in services)],
+            lambda name, server_id, judgement: _apply(services, name, server_id, judgement),
+        )
         assert node.management is not None  # the schema has made sure
         management = opened.enter_context(
             _listener(node.management.host, node.management.port, f"node {node.name}: management")
@@ -80,11 +86,12 @@ async def run_node(configuration: Configuration, node_name: str, *, started: asy
         await _serve(
             node,
             services,
+            checks,
             management,
             {
                 b"/status": Resource(
                     methods=(b"GET", b"HEAD"),
-                    answer=lambda _: _describe(node, services, uptime_s=time.monotonic() - began),
+                    answer=lambda _: _describe(node, services, checks, uptime_s=time.monotonic() - began),
                 ),
                 b"/open-connections": Resource(
                     methods=(b"POST",), answer=lambda body: _count_open(services, body), max_body=MAX_QUESTION_BYTES
@@ -104,12 +111,15 @@ class _Service:
 async def _serve(
     node: Node,
     services: list[_Service],
+    checks: ServerChecks,
     management: socket.socket,
     resources: Mapping[bytes, Resource],
     started: asyncio.Event | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
+    checking = loop.create_task(checks.run())
+    checking.add_done_callback(_checking_ended)
     try:
         for service in services:
             servers.append(await _start_server(service))
@@ -122,6 +132,7 @@ async def _serve(
             await asyncio.sleep(_SWEEP_S)
             _sweep(services, loop.time())
     finally:
+        checking.cancel()
         for server in servers:
             server.close()
         try:
@@ -129,6 +140,19 @@ async def _serve(
         finally:
             for service in services:
                 service.proxy.abort()
+
+
+def _checking_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("checks of servers ended", exc_info=error)
+
+
+def _apply(services: list[_Service], pool_name: str, server_id: int, judgement: Judgement) -> None:
+    """Tell every vserver with that pool what checks say of a server."""
+    now = asyncio.get_running_loop().time()
+    for service in services:
+        if service.proxy.pool.name == pool_name:
+            service.proxy.pool.apply_check(server_id, judgement, now)
 
 
 async def _start_server(service: _Service) -> asyncio.Server:
@@ -249,7 +273,7 @@ def _address(service: _Service) -> str:
     return with_port(service.vserver.vip, service.vserver.port)
 
 
-def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[str, Any]:
+def _describe(node: Node, services: list[_Service], checks: ServerChecks, *, uptime_s: float) -> dict[str, Any]:
     """The status document."""
     now = asyncio.get_running_loop().time()
     return {
@@ -264,7 +288,10 @@ def _describe(node: Node, services: list[_Service], *, uptime_s: float) -> dict[
                 "open_connections": len(service.proxy.connections),
                 **service.proxy.statistics.describe(),
                 "pool": service.proxy.pool.name,
-                "servers": [describe_server(server, now) for server in service.proxy.pool.servers],
+                "servers": [
+                    describe_server(server, now, checks.describe(service.proxy.pool.name, server.id))
+                    for server in service.proxy.pool.servers
+                ],
             }
             for service in services
         ],

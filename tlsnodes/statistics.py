@@ -56,8 +56,14 @@ class VserverStatistics:
         }
 
 
-def describe_server(server: ServerState, now: float) -> dict[str, Any]:
-    """A server's row of the status document [N8]; `now` is the pool's time."""
+def describe_server(server: ServerState, now: float, checks: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A server's row of the status document [N8].
+
+    Args:
+        server: whose.
+        now: the pool's time.
+        checks: what its checks have counted, if it is checked.
+    """
     average = server.response_time_s / server.responses if server.responses else None
     return {
         "name": server.name,
@@ -74,6 +80,7 @@ def describe_server(server: ServerState, now: float) -> dict[str, Any]:
         "ejections": server.ejections,
         "average_response_ms": None if average is None else round(average * 1000, 3),
         "recent_response_ms": round(server.average_s * 1000, 3) if server.responses else None,
+        "checks": checks,
     }
 
 

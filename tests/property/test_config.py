@@ -64,7 +64,13 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     server = st.fixed_dictionaries({"name": names, "id": st.integers(1, 65535), "address": endpoints})
     pool: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {"name": names, "servers": st.lists(server, min_size=1, max_size=3, unique_by=unique_by("name", "id"))},
-        optional={"policy": st.sampled_from([policy.value for policy in Policy])},
+        optional={
+            "policy": st.sampled_from([policy.value for policy in Policy]),
+            "slow_start_s": st.floats(0, 3600),
+            "eject": st.sampled_from([None, {"after": 2}]),
+            "check": st.sampled_from([{"protocol": "http", "path": "/up"}, {"protocol": "tcp"}]),
+            "agent_check": st.just({"port": 9000}),
+        },
     )
     pools: list[dict[str, Any]] = draw(st.lists(pool, min_size=1, max_size=2, unique_by=unique_by("name")))
     vserver = st.fixed_dictionaries(

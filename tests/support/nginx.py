@@ -45,7 +45,10 @@ http {{
     server {{
         listen {address}:{port} backlog=1024;
         root {folder}/files;
-        location = / {{ return 200 "{name}\\n"; }}
+        location = / {{
+            if (-f {folder}/files/failing) {{ return 500 "{name} fails\\n"; }}
+            return 200 "{name}\\n";
+        }}
         location = /fields {{
             return 200 "{fields}";
         }}
@@ -92,7 +95,7 @@ class Nginx:
 
     @property
     def files(self) -> Path:
-        """What it serves under /files/ (compressed when asked) and /plain/."""
+        """What it serves under /files/ (compressed when asked) and /plain/; with a file `failing` `GET /` is a 500."""
         return self.folder / "files"
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pentaflow.config import Configuration, HostPort, Policy, format_mac, parse_mac
+from pentaflow.config import Configuration, HostPort, Policy, Pool, format_mac, parse_mac
 from pentaflow.errors import ConfigurationError
 from pentaflow.hash import HashKeyKind
 from pentaflow.parsing import parse
@@ -356,9 +356,48 @@ def test_a_pool_with_its_defaults() -> None:
     assert parse_document(change("pools.0.eject", None)).pools[0].eject is None
 
 
+def test_checks_of_a_pool() -> None:
+    check = {
+        "protocol": "https",
+        "path": "/up",
+        "host": "shop.example",
+        "status": [204, "300-399"],
+        "ca": "servers.pem",
+    }
+    document = change("pools.0.check", check)
+    document["pools"][0]["agent_check"] = {"port": 9000}
+    configuration = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv/array"))
+    (pool,) = configuration.pools
+    assert Pool.model_validate_json(pool.model_dump_json()) == pool
+    assert pool.check is not None
+    assert pool.check.status is not None
+    assert [(wanted.first, wanted.last) for wanted in pool.check.status] == [(204, 204), (300, 399)]
+    assert pool.check.ca == Path("/srv/array/servers.pem")
+    assert (pool.check.interval_ms, pool.check.timeout_ms, pool.check.rise, pool.check.fall) == (2000, 1000, 2, 3)
+    assert pool.agent_check is not None
+    assert (pool.agent_check.port, pool.agent_check.interval_ms) == (9000, 2000)
+    plain = parse_document(change("pools.0.check", {})).pools[0].check
+    assert plain is not None
+    assert plain.protocol == "tcp"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
+        ("pools.0.check", {"path": "/up"}, "pools[0].check: path goes with protocol http or https"),
+        ("pools.0.check", {"status": [200]}, "pools[0].check: status goes with protocol http or https"),
+        ("pools.0.check", {"protocol": "http", "ca": "a.pem"}, "pools[0].check: ca goes with protocol https"),
+        ("pools.0.check", {"protocol": "https", "ca": "a"}, "ca needs host, the name that the certificate is for"),
+        (
+            "pools.0.check",
+            {"protocol": "http", "status": ["2xx"]},
+            "'2xx' is neither a status like 204 nor a range like 200-399",
+        ),
+        ("pools.0.check", {"protocol": "http", "status": ["399-200"]}, "399-200 ends before it begins"),
+        ("pools.0.check", {"protocol": "http", "path": "up"}, "String should match pattern '^/[!-~]*$'"),
+        ("pools.0.check", {"protocol": "icmp"}, "Input should be 'tcp', 'http' or 'https'"),
+        ("pools.0.check", {"fall": 0}, "Input should be greater than or equal to 1"),
+        ("pools.0.agent_check", {}, "pools[0].agent_check.port: required key is missing"),
         ("pools.0.url_hash", {"query": True}, "pools[0]: url_hash goes with policy url_hash"),
         ("pools.0.eject", {"base_s": 20, "max_s": 10}, "pools[0].eject: max_s (10) must not be less than base_s (20)"),
         ("pools.0.eject", {"errors": "all"}, "pools[0].eject.errors: Input should be 'gateway' or 'any_5xx'"),

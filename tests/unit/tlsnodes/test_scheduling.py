@@ -374,6 +374,7 @@ def test_the_row_of_a_server() -> None:
         "ejections": 0,
         "average_response_ms": 20.0,
         "recent_response_ms": 10.0,
+        "checks": None,
     }
     for _ in range(3):
         pool.failed(server, 5.0)
