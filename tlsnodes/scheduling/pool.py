@@ -165,6 +165,8 @@ class ServerPool:
         """`server` gave a whole response, `seconds` after it was chosen."""
         server.responses += 1
         server.response_time_s += seconds
+        if server.down:  # the trial may have gone over a connection that was open still
+            self.connected(server)
         if status < 500:
             server.errors = 0
             server.measure(seconds, now)

@@ -140,6 +140,14 @@ def test_all_down_is_none() -> None:
     assert chosen_ids(pool, 1, RETRY_AFTER_S) != [None]
 
 
+def test_an_answer_over_an_old_connection_proves_a_server_that_is_down() -> None:
+    pool = make_pool(1)
+    server = pool.servers[0]
+    pool.connect_failed(server, 0.0)
+    pool.answered(server, 200, 0.01, 0.5)
+    assert pool.choose(0.5) is server
+
+
 def test_unknown_server() -> None:
     pool = make_pool(1)
     assert pool.maybe_server(9) is None
