@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from pentaflow.addresses import with_port
 from pentaflow.config import Pool, Server
 from pentaflow.credentials import check_certificates
 from pentaflow.files import read_file
@@ -187,7 +188,7 @@ async def _look(subject: _Subject, rule: ServerCheck) -> None:
     try:
         if rule.protocol is CheckProtocol.TCP:
             return
-        writer.write(check_request(rule, f"{address.host}:{port}"))
+        writer.write(check_request(rule, with_port(address.host, port)))
         check_status_line(rule, await _read_line(reader))
     finally:
         writer.transport.abort()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from pentaflow.addresses import with_port
 from tlsnodes.scheduling.server import ServerState
 
 
@@ -68,7 +69,7 @@ def describe_server(server: ServerState, now: float, checks: dict[str, Any] | No
     return {
         "name": server.name,
         "id": server.id,
-        "address": f"{server.host}:{server.port}",
+        "address": with_port(server.host, server.port),
         "weight": server.weight,
         "effective_weight": round(server.effective_weight, 3),
         "up": server.judgement.alive and not server.down and server.ejected_until <= now,
