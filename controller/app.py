@@ -106,7 +106,11 @@ class Array:
         )
         self.poller = StatusPoller(configuration, self._report_management)
         self.connection_poller = ConnectionPoller(
-            self.core.nodes, self.core.bucket_functions, self.core.balancing.connections, self._report_connections
+            self.core.nodes,
+            self.core.bucket_functions,
+            self.core.balancing.connections,
+            self._report_connections,
+            tls=maybe_authority(configuration),
         )
         self._probe_key = secrets.randbits(64)
         self.sessions = [self._make_session(switch) for switch in configuration.switches]
@@ -145,6 +149,7 @@ class Array:
         assert group is not None, "it runs"
         changes = self.core.reconfigure(configuration, self._make_hash_keys(configuration), time.monotonic_ns())
         self.connection_poller.nodes = self.core.nodes
+        self.connection_poller.tls = maybe_authority(configuration)
         sessions = {session.name: session for session in self.sessions}
         self.sessions = []
         for switch in configuration.switches:

@@ -8,6 +8,7 @@ before can have been missed.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -140,6 +141,7 @@ class ConnectionPoller:
         holder: OpenConnections,
         report: Callable[[int, str], None],
         *,
+        tls: ssl.SSLContext | None = None,
         interval_s: float = INTERVAL_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
@@ -149,10 +151,12 @@ class ConnectionPoller:
             wanted: asked before each round; nodes that it does not name are left alone.
             holder: where answers go.
             report: told the node's id and the failure, empty for an answer.
+            tls: what nodes are asked over, and checked by; None: plain HTTP.
             interval_s: from one round's start to the next one's.
             timeout_s: for one node's whole answer.
         """
         self.nodes = nodes
+        self.tls = tls
         self._wanted = wanted
         self._holder = holder
         self._report = report
@@ -162,15 +166,15 @@ class ConnectionPoller:
     def client(self) -> httpx.AsyncClient:
         """What to ask with."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        return httpx.AsyncClient(timeout=self._timeout_s, limits=limits, trust_env=False)
+        return httpx.AsyncClient(timeout=self._timeout_s, limits=limits, trust_env=False, verify=self.tls or False)
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        async with self.client() as client:
-            while True:
-                started = time.monotonic()
+        while True:
+            started = time.monotonic()
+            async with self.client() as client:
                 await self.ask_once(client)
-                await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic() - started)))
+            await asyncio.sleep(max(0.0, self._interval_s - (time.monotonic() - started)))
 
     async def ask_once(self, client: httpx.AsyncClient, wanted: Wanted | None = None) -> None:
         """One round: all wanted nodes at the same time; `wanted` in place of the usual ones."""
@@ -192,10 +196,11 @@ class ConnectionPoller:
             }
         }
         failure = ""
+        scheme = "https" if self.tls else "http"
         try:
             async with asyncio.timeout(self._timeout_s):
                 asked_ns = time.monotonic_ns()
-                body = await _post(client, f"http://{node.management}/open-connections", question)
+                body = await _post(client, f"{scheme}://{node.management}/open-connections", question)
             self._holder.take(node.id, functions, asked_ns, body)
         except (httpx.HTTPError, TimeoutError, ValueError) as error:
             failure = str(error) or type(error).__name__

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 
 from controller.health import Outcome
-from pentaflow.config import Configuration, HostPort, ManagementProtocol
+from pentaflow.config import Configuration, HostPort, ManagementProtocol, MutualTls
 from pentaflow.credentials import check_certificates
 from pentaflow.files import read_file
 from pentaflow.modes import NodeKind
+from pentaflow.mutual import client_context
 
 HEARTBEAT = "uptime_s"
 MAX_STATUS_BYTES = 1 << 20
@@ -37,16 +38,19 @@ class NodeStatus:
 
 
 def maybe_authority(configuration: Configuration) -> ssl.SSLContext | None:
-    """What management addresses are checked by; None: they are not.
+    """What management addresses are checked by, and what they are shown; None: they are not asked over TLS.
 
     Raises:
-        ConfigurationError: the certificate authority cannot be read.
+        ConfigurationError: the certificate authority, or the controller's certificate or key, is not usable.
     """
-    path = configuration.controller.health.management.ca
-    if path is None:
+    rule = configuration.controller.health.management
+    if rule.ca is None:
         return None
-    authority = read_file(path, "controller.health.management.ca")
-    check_certificates(authority, "controller.health.management.ca")
+    place = "controller.health.management"
+    if rule.certificate is not None and rule.key is not None:
+        return client_context(MutualTls(ca=rule.ca, certificate=rule.certificate, key=rule.key), place)
+    authority = read_file(rule.ca, f"{place}.ca")
+    check_certificates(authority, f"{place}.ca")
     return ssl.create_default_context(cadata=authority.decode())
 
 

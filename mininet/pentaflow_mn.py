@@ -13,6 +13,7 @@ in its host's namespace, stopped by its pid.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,7 @@ class Service:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
             )
 
     def check(self) -> None:
@@ -126,10 +128,14 @@ class Service:
                 self.kill()
 
     def kill(self) -> None:
-        """`kill -9` the process and wait until it is gone."""
+        """`kill -9` the process and those that it has started, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
         assert self._process is not None
-        self._process.kill()
         self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and to those that it has started."""
+        os.killpg(self.pid, number)
 
 
 def _quiet(node: Any) -> None:
@@ -210,7 +216,7 @@ class TlsNodeHost(ServiceHost):
         self.cmd("echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce")
         for vip in params["vips"]:
             self.cmd(f"ip address add {vip}/{vip.max_prefixlen} dev lo")
-        argv = _pentaflow("node", str(files.configuration), self.name)
+        argv = _pentaflow("node", str(files.configuration), self.name, "--workers", "1", "--vips", "external")
         return Service(self, argv, port=model.NODE_STATUS_PORT, log=files.log(self.name))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,12 +18,14 @@ from typing import Annotated, Any
 import typer
 
 from pentaflow.errors import ConfigurationError, PentaflowError
-from pentaflow.files import load_configuration, read_credentials, read_file
+from pentaflow.files import load_configuration, read_credentials, read_file, read_node_configuration
 from pentaflow.logs import configure_logs
+from pentaflow.node_configuration import NodeConfiguration
 from pentaflow.operator import commands
 from softswitch.state import Engine
 
 _NEW_OBJECTS_PER_COLLECTION = 50_000
+_MAX_WORKERS = 256
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="P4 switches before a TLS array.")
 
@@ -41,6 +44,13 @@ class SwitchKind(StrEnum):
 
     SOFTSWITCH = "softswitch"
     BMV2 = "bmv2"
+
+
+class VipKeeper(StrEnum):
+    """Who puts a node's VIPs on its loopback."""
+
+    MANAGED = "managed"
+    EXTERNAL = "external"
 
 
 ConfigurationFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML configuration file.")]
@@ -143,14 +153,31 @@ def controller(
 
 
 @app.command()
-def node(path: ConfigurationFile, name: Annotated[str, typer.Argument(help="Which node of the file this is.")]) -> None:
-    """Run a TLS proxy node."""
+def node(
+    path: ConfigurationFile,
+    name: Annotated[str, typer.Argument(help="Which node of the file this is.")],
+    workers: Annotated[str, typer.Option(metavar="N|auto", help="Worker processes; auto: one a processor.")] = "auto",
+    vips: Annotated[VipKeeper, typer.Option(help="Who puts the VIPs on the loopback: the node, or somebody else.")] = (
+        VipKeeper.MANAGED
+    ),
+    user: Annotated[str, typer.Option(help="Run the workers as this user, who needs no privilege.")] = "",
+    drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What open requests get at the end.")] = 5,
+) -> None:
+    """Run a TLS proxy node. SIGHUP: read the configuration again. SIGTERM: drain and end; once more: end now."""
     import uvloop
 
-    from tlsnodes.node import run_node
+    from tlsnodes.node import NodeOptions, run_node
+    from tlsnodes.supervisor import WorkerOptions
 
-    configuration = load_configuration(path)
-    _serve(lambda: run_node(configuration, name), loop_factory=uvloop.new_event_loop)
+    options = NodeOptions(
+        workers=WorkerOptions(count=_parse_workers(workers), user=user, drain_s=drain),
+        holds_vips=vips is VipKeeper.MANAGED,
+    )
+
+    def load() -> NodeConfiguration:
+        return read_node_configuration(load_configuration(path), name)
+
+    _serve(lambda: run_node(load, options), loop_factory=uvloop.new_event_loop)
 
 
 @app.command()
@@ -179,6 +206,14 @@ def _parse_ports(texts: list[str]) -> dict[int, str]:
             raise ConfigurationError("--port", f"interface {interface} is given twice")
         ports[int(number)] = interface
     return ports
+
+
+def _parse_workers(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0))
+    if not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= _MAX_WORKERS):
+        raise ConfigurationError("--workers", f"{text!r} is neither auto nor a number from 1 to {_MAX_WORKERS}")
+    return int(text)
 
 
 def _parse_end_point(option: str, text: str) -> tuple[str, int]:

@@ -156,17 +156,26 @@ class ManagementProtocol(StrEnum):
 
 
 class ManagementCheck(Model):
-    """The check of nodes' management addresses [H1]: http and https read the status document, tcp only connects."""
+    """The check of nodes' management addresses [H1]: http and https read the status document, tcp only connects.
+
+    Open connections are asked for with the same credentials; `certificate` and `key` are what the controller shows.
+    """
 
     protocol: ManagementProtocol = ManagementProtocol.HTTP
     interval_ms: Integer = Field(default=1000, ge=50, le=60_000)
     timeout_ms: Integer = Field(default=1000, ge=10, le=60_000)
     ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
     @model_validator(mode="after")
     def _authority(self) -> Self:
         if (self.protocol is ManagementProtocol.HTTPS) != (self.ca is not None):
             raise ValueError("ca goes with protocol https, and https with ca")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if self.certificate is not None and self.ca is None:
+            raise ValueError("certificate goes with protocol https")
         return self
 
 
@@ -276,6 +285,14 @@ class Switch(Model):
         return next(address for address in self.probe_addresses if address.version == vip.version)
 
 
+class MutualTls(Model):
+    """One side of mutual TLS: its certificate chain and key, and the authority of the other side's; PEM files."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
 class NodeState(StrEnum):
     """What the operator intends with a node [B6]: to serve, to get no new connections, to be left alone."""
 
@@ -288,6 +305,8 @@ class Node(Model):
     """A machine that buckets map to. `id` is its number in the data plane: stable, never given to another node.
 
     `management` is where a TLS node tells its status; a direct one may have an address there that TCP connects to.
+    Anywhere but on loopback that needs `management_tls`, or in a network of its own `management_is_open: true`; a node
+    that an agent runs has its TLS from its command line.
     """
 
     name: Name
@@ -296,6 +315,8 @@ class Node(Model):
     mac: Mac
     ports: Mapping[Name, Integer] = Field(min_length=1)
     management: Endpoint | None = None
+    management_tls: MutualTls | None = None
+    management_is_open: bool = False
     weight: Integer = Field(default=1, ge=0, le=1000)
     state: NodeState = NodeState.ACTIVE
 

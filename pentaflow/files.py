@@ -8,6 +8,7 @@ from pathlib import Path
 from pentaflow.config import Configuration, SwitchTls
 from pentaflow.credentials import Credentials, Identity, check_certificates, check_identity
 from pentaflow.errors import ConfigurationError
+from pentaflow.node_configuration import NodeConfiguration, find_node, named_files, vservers_of_nodes
 from pentaflow.parsing import parse
 
 MIN_SECRET_BYTES = 16
@@ -40,9 +41,15 @@ def read_secret(path: Path, place: str) -> bytes:
     Raises:
         ConfigurationError: missing, readable by others, too short or not hexadecimal.
     """
-    text = read_file(path, place)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ConfigurationError(place, f"{path} can be read by others; expected mode 0600")
+    return parse_secret(_read_private(path, place), path, place)
+
+
+def parse_secret(text: bytes, path: Path, place: str) -> bytes:
+    """The key in the contents of a secret file; `path` is for errors.
+
+    Raises:
+        ConfigurationError: too short or not hexadecimal.
+    """
     try:
         secret = bytes.fromhex(text.decode().strip())
     except ValueError:
@@ -50,6 +57,29 @@ def read_secret(path: Path, place: str) -> bytes:
     if len(secret) < MIN_SECRET_BYTES:
         raise ConfigurationError(place, f"{path} holds {len(secret)} bytes; expected at least {MIN_SECRET_BYTES}")
     return secret
+
+
+def _read_private(path: Path, place: str) -> bytes:
+    text = read_file(path, place)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConfigurationError(place, f"{path} can be read by others; expected mode 0600")
+    return text
+
+
+def read_node_configuration(configuration: Configuration, node_name: str, *, version: int = 0) -> NodeConfiguration:
+    """A node's part of a configuration, with the files that it names; `version` as the controller counts.
+
+    Raises:
+        ConfigurationError: there is no such node, or a file can't be read.
+    """
+    find_node(configuration, node_name)
+    files = {}
+    for kind, items in (("vserver", vservers_of_nodes(configuration)), ("pool", configuration.pools)):
+        for item in items:
+            for field, path in named_files(item):
+                read = _read_private if field.endswith("secret_file") else read_file
+                files[path] = read(path, f"{kind} {item.name}: {field}")
+    return NodeConfiguration.of(configuration, node_name, files, version=version)
 
 
 def read_switch_credentials(tls: SwitchTls, place: str) -> Credentials:

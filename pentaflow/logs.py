@@ -5,8 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import dataclass
 
 import structlog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How a process logs; another one that it starts does the same."""
+
+    level: str = "info"
+    as_json: bool = False
+
+
+class _Current:
+    settings = LogSettings()
+
+
+def log_settings() -> LogSettings:
+    """What `configure_logs` was last told."""
+    return _Current.settings
 
 
 def configure_logs(level: str, *, as_json: bool) -> None:
@@ -16,6 +34,7 @@ def configure_logs(level: str, *, as_json: bool) -> None:
         level: name of the lowest level that is written: debug, info, warning, error.
         as_json: one JSON object a line instead of `time level event key=value …`.
     """
+    _Current.settings = LogSettings(level=level, as_json=as_json)
     # gRPC's core writes lines of its own, beside the error that it raises.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     renderer: structlog.typing.Processor = (

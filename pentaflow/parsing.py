@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import Configuration, Controller, Persistence, Pool, Switch, Tls, Vserver
+from pentaflow.config import Configuration, Controller, Node, Persistence, Pool, Switch, Tls, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.misplaced import Location, MisplacedError, nearest
 
@@ -83,6 +83,12 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
             cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
         return v.model_copy(update={"tls": v.tls and tls(v.tls), "persistence": Persistence(cookie=cookie)})
 
+    def node(n: Node) -> Node:
+        if n.management_tls is None:
+            return n
+        paths = {name: base / path for name, path in n.management_tls}
+        return n.model_copy(update={"management_tls": n.management_tls.model_copy(update=paths)})
+
     def switch(s: Switch) -> Switch:
         if s.tls is None:
             return s
@@ -92,8 +98,8 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
 
     def controller(c: Controller) -> Controller:
         management = c.health.management
-        if management.ca is not None:
-            management = management.model_copy(update={"ca": base / management.ca})
+        paths = {name: base / path for name, path in management if isinstance(path, Path)}
+        management = management.model_copy(update=paths)
         return c.model_copy(
             update={
                 "health": c.health.model_copy(update={"management": management}),
@@ -111,6 +117,7 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
         update={
             "controller": controller(configuration.controller),
             "switches": tuple(switch(s) for s in configuration.switches),
+            "nodes": tuple(node(n) for n in configuration.nodes),
             "vservers": tuple(vserver(v) for v in configuration.vservers),
             "pools": tuple(pool(p) for p in configuration.pools),
         }

@@ -131,12 +131,13 @@ class Backend:
         connect_timeout_s: how long a connect may take.
     """
 
-    __slots__ = ("_connect_timeout_s", "_idle", "limits", "server")
+    __slots__ = ("_idle", "_is_retired", "connect_timeout_s", "limits", "server")
 
     def __init__(self, server: ServerState, *, limits: HeadLimits, connect_timeout_s: float) -> None:
         self.server = server
         self.limits = limits
-        self._connect_timeout_s = connect_timeout_s
+        self._is_retired = False
+        self.connect_timeout_s = connect_timeout_s
         self._idle: deque[BackendConnection] = deque()  # the longest idle first
 
     def maybe_idle(self) -> BackendConnection | None:
@@ -155,7 +156,7 @@ class Backend:
             TimeoutError: not in time.
         """
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._connect_timeout_s):
+        async with asyncio.timeout(self.connect_timeout_s):
             _, connection = await loop.create_connection(
                 lambda: BackendConnection(self), self.server.host, self.server.port
             )
@@ -163,9 +164,18 @@ class Backend:
 
     def keep(self, connection: BackendConnection, now: float) -> None:
         """Put a connection among the idle; the longest idle one goes when they are too many."""
+        if self._is_retired:
+            connection.transport.close()
+            return
         connection.idle_since = now
         self._idle.append(connection)
         if len(self._idle) > MAX_IDLE_PER_SERVER:
+            self._idle.popleft().transport.close()
+
+    def retire(self) -> None:
+        """The server is no longer one of the pool: close what is idle, and what becomes idle when it does."""
+        self._is_retired = True
+        while self._idle:
             self._idle.popleft().transport.close()
 
     def forget(self, connection: BackendConnection) -> None:

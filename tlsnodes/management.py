@@ -1,146 +1,113 @@
-"""The node's management address: small JSON documents over plain HTTP (shell)."""
+"""The node's management address [N8] (shell): what its supervisor knows, over HTTP or, with mutual TLS, HTTPS.
+
+`GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /open-connections` and
+`/reload` are for controllers.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from http import HTTPStatus
+from typing import Any
 
-from tlsnodes.http.answers import error_response
-from tlsnodes.http.heads import RequestHead
-from tlsnodes.http.messages import END, HeadLimits, Violation
-from tlsnodes.http.reader import RequestReader
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
-_LIMITS = HeadLimits(size=8192, fields=64)
-_IDLE_S = 30.0
+from pentaflow.errors import ConfigurationError, HostError
+from pentaflow.mutual import CONTROLLER, maybe_peer_names
+from tlsnodes.metrics import metrics_text
+from tlsnodes.open_connections import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
-
-class Refusal(Exception):
-    """A request that is answered with an error: status and a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
-    """Something that the management address serves.
+class ManagedNode:
+    """What the management address shows and does.
 
     Attributes:
-        methods: that it knows.
-        answer: the body of a request → the document; raises `Refusal`.
-        max_body: octets that a request's body may have.
+        describe: the status document.
+        vservers: names of those that are served.
+        count_open: the answer to a question about open connections; HostError: not all workers have answered.
+        reload: takes the configuration from where it comes from; the version that runs then. A PentaflowError: the old
+            one goes on.
     """
 
-    methods: tuple[bytes, ...]
-    answer: Callable[[bytes], dict[str, Any]]
-    max_body: int = 0
+    describe: Callable[[], Awaitable[dict[str, Any]]]
+    vservers: Callable[[], list[str]]
+    count_open: Callable[[Question], Awaitable[dict[str, Any]]]
+    reload: Callable[[], Awaitable[dict[str, Any]]]
 
 
-class ManagementConnection(asyncio.Protocol):
-    """One client of the management address.
+def create_management(node: ManagedNode) -> Starlette:
+    """The ASGI application of one node's management address."""
 
-    Args:
-        resources: path → what is there.
-    """
+    async def status(request: Request) -> Response:
+        del request
+        return JSONResponse(await node.describe(), headers=_NO_STORE)
 
-    _transport: asyncio.Transport
+    async def metrics(request: Request) -> Response:
+        del request
+        return Response(metrics_text(await node.describe()), media_type=CONTENT_TYPE_LATEST)
 
-    def __init__(self, resources: Mapping[bytes, Resource]) -> None:
-        self._resources = resources
-        self._reader = RequestReader(_LIMITS)
-        self._head: RequestHead | None = None
-        self._body = b""
-        self._refused = False
-        self._deadline: asyncio.TimerHandle | None = None
+    async def open_connections(request: Request) -> Response:
+        _check_controller(request)
+        try:
+            question = parse_question(await _body(request, MAX_QUESTION_BYTES), node.vservers())
+        except BadQuestion as bad:
+            raise HTTPException(bad.status, str(bad)) from None
+        try:
+            return JSONResponse(await node.count_open(question), headers=_NO_STORE)
+        except HostError as error:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._deadline = asyncio.get_running_loop().call_later(_IDLE_S, transport.close)
+    async def reload(request: Request) -> Response:
+        _check_controller(request)
+        await _body(request, 0)
+        try:
+            return JSONResponse(await node.reload(), headers=_NO_STORE)
+        except ConfigurationError as error:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}; nothing has changed") from None
+        except HostError as error:
+            raise HTTPException(HTTPStatus.CONFLICT, f"{error}; nothing has changed") from None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+    routes = [
+        Route("/status", status, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        Route("/open-connections", open_connections, methods=["POST"]),
+        Route("/reload", reload, methods=["POST"]),
+    ]
+    paths = [route.path for route in routes]
 
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        if self._refused or self._transport.is_closing():
-            return
-        for event in self._reader.feed(data):
-            try:
-                if isinstance(event, Violation):
-                    raise Refusal(event.status, event.sentence)
-                if isinstance(event, RequestHead):
-                    self._begin(event)
-                elif event is END:
-                    self._answer()
-                elif isinstance(event, bytes):
-                    self._take_body(event)
-            except Refusal as refusal:
-                self._refuse(refusal)
-                return
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers, detail = dict(error.headers or {}), error.detail
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            detail = f"there is only {', '.join(paths[:-1])} and {paths[-1]}"
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"only {headers['Allow']}"
+        phrase = HTTPStatus(error.status_code).phrase
+        return PlainTextResponse(f"{error.status_code} {phrase}: {detail}\n", error.status_code, headers)
 
-    def _begin(self, head: RequestHead) -> None:
-        self._head = head
-        self._body = b""
-        resource = self._resource(head)
-        if head.method not in resource.methods:
-            raise Refusal(405, f"only {_listed(resource.methods)}")
-        if head.content_length > resource.max_body:
-            raise _too_large(resource)
-        if head.expects_continue:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _take_body(self, part: bytes) -> None:
-        assert self._head is not None
-        resource = self._resource(self._head)
-        if len(self._body) + len(part) > resource.max_body:
-            raise _too_large(resource)
-        self._body += part
-
-    def _answer(self) -> None:
-        head = self._head
-        assert head is not None
-        body = json.dumps(self._resource(head).answer(self._body)).encode()
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
-            b"Content-Length: %d\r\nConnection: %s\r\n\r\n%b"
-            % (
-                len(body),
-                b"keep-alive" if head.keep_alive else b"close",
-                body if head.method != b"HEAD" else b"",
-            )
-        )
-        if not head.keep_alive:
-            self._transport.close()
-
-    def _resource(self, head: RequestHead) -> Resource:
-        resource = self._resources.get(head.target.partition(b"?")[0])
-        if resource is None:
-            raise Refusal(404, f"there is only {_listed(tuple(self._resources))}")
-        return resource
-
-    def _refuse(self, refusal: Refusal) -> None:
-        allow = b""
-        if refusal.status == 405 and self._head is not None:
-            allow = b"Allow: %b\r\n" % b", ".join(self._resource(self._head).methods)
-        self._transport.write(
-            error_response(refusal.status, str(refusal), now=time.time(), keep_alive=False, fields=allow)
-        )
-        # Closing with unread input would reset the connection under the answer: what still comes is dropped.
-        self._refused = True
-        self._transport.write_eof()
+    return Starlette(routes=routes, exception_handlers={HTTPException: refuse})
 
 
-def _too_large(resource: Resource) -> Refusal:
-    return Refusal(413, f"a body of more than {resource.max_body} bytes")
+def _check_controller(request: Request) -> None:
+    names = maybe_peer_names(request.scope)
+    if names is not None and CONTROLLER not in names:
+        shown = ", ".join(sorted(names)) or "nobody"
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"the certificate is that of {shown}, not of a {CONTROLLER}")
 
 
-def _listed(names: tuple[bytes, ...]) -> str:
-    return " and ".join(name.decode() for name in names)
+async def _body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of more than {limit} bytes")
+    return bytes(body)

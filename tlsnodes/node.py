@@ -1,317 +1,232 @@
-"""A node: its vservers and its status document, from the configuration to a clean end (shell)."""
+"""A node: its workers, its management address and where its configuration comes from (shell)."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import random
-import socket
+import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import structlog
+import uvicorn
 
 from pentaflow.addresses import with_port
-from pentaflow.config import Configuration, CookieMode, Node, Vserver
-from pentaflow.errors import ConfigurationError, HostError
-from pentaflow.files import read_secret
-from pentaflow.modes import NodeKind, VserverMode
-from tlsnodes.checks import ServerChecks
-from tlsnodes.exchange import ExchangeRules
-from tlsnodes.http.forwarding import ForwardingRules, via_line
-from tlsnodes.http.messages import HeadLimits
-from tlsnodes.management import ManagementConnection, Refusal, Resource
-from tlsnodes.open_connections import (
-    MAX_QUESTION_BYTES,
-    BadQuestion,
-    OpenConnections,
-    count_by_bucket,
-    parse_question,
-)
-from tlsnodes.persistence.cookie import CookieInjection
-from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
-from tlsnodes.proxy import ClientConnection
-from tlsnodes.scheduling.judgement import Judgement
-from tlsnodes.scheduling.pool import ServerPool
-from tlsnodes.statistics import describe_server
-from tlsnodes.tls.old_context import CertificateError, PrivateKeyError, TlsContext
-from tlsnodes.vserver import VserverProxy
+from pentaflow.config import MutualTls, Node, is_loopback
+from pentaflow.errors import ConfigurationError, PentaflowError
+from pentaflow.mutual import PeerProtocol, load_identity, server_context
+from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.serving import HttpServer, listen
+from tlsnodes.management import ManagedNode, create_management
+from tlsnodes.merging import merge_open, merge_statuses
+from tlsnodes.notify import notify
+from tlsnodes.open_connections import Question
+from tlsnodes.supervisor import Supervisor, WorkerOptions
+from tlsnodes.vips import LoopbackVips
 
-BACKLOG = 4096
-DRAIN_S = 5.0
-"""How long open requests may take after the node was told to end."""
-_SWEEP_S = 0.25
+MAX_MANAGEMENT_CONNECTIONS = 256
+_PER_WORKER = ("number", "pid", "restarts", "open_connections", "cpu_s")
 
 _log = structlog.get_logger()
 
 
-async def run_node(configuration: Configuration, node_name: str, *, started: asyncio.Event | None = None) -> None:
-    """Run the node until the task is cancelled; open requests then get `DRAIN_S` to finish.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """How a node runs, beside its configuration.
+
+    Attributes:
+        workers: how they are run.
+        holds_vips: whether it puts its VIPs on the loopback and takes them off.
+        management_tls: of the management address, in place of the configuration's.
+    """
+
+    workers: WorkerOptions
+    holds_vips: bool
+    management_tls: MutualTls | None = None
+
+
+async def run_node(
+    load: Callable[[], NodeConfiguration], options: NodeOptions, *, started: asyncio.Event | None = None
+) -> None:
+    """Run a node that reads its configuration itself, until the task is cancelled; SIGHUP reads it again.
+
+    Open requests then get `options.workers.drain_s` to finish; cancelled once more, it ends at once.
 
     Args:
-        configuration: the whole array's; relative paths in it are already resolved.
-        node_name: which of its nodes this machine is.
+        load: reads the configuration; ConfigurationError when it is wrong.
+        options: how it runs.
         started: set once every vserver is being served.
 
     Raises:
-        ConfigurationError: there is no such node, or a certificate, key or secret is not usable.
+        ConfigurationError: the configuration, or a file that it names, is not usable.
         HostError: a port or address cannot be listened on. Nothing has been served then.
     """
-    node = _find_node(configuration, node_name)
-    began = time.monotonic()
-    with ExitStack() as opened:
-        services = [
-            _Service(
-                vserver=vserver,
-                proxy=_make_proxy(vserver, configuration, node),
-                listener=opened.enter_context(_listener(str(vserver.vip), vserver.port, f"vserver {vserver.name}")),
-            )
-            for vserver in configuration.vservers
-            if vserver.mode is VserverMode.HTTPS
-        ]
-        checks = ServerChecks(
-            [pool for pool in configuration.pools if any(service.vserver.pool == pool.name for service in services)],
-            lambda name, server_id, judgement: _apply(services, name, server_id, judgement),
-        )
-        assert node.management is not None  # the schema has made sure
-        management = opened.enter_context(
-            _listener(node.management.host, node.management.port, f"node {node.name}: management")
-        )
-        await _serve(
-            node,
-            services,
-            checks,
-            management,
-            {
-                b"/status": Resource(
-                    methods=(b"GET", b"HEAD"),
-                    answer=lambda _: _describe(node, services, checks, uptime_s=time.monotonic() - began),
-                ),
-                b"/open-connections": Resource(
-                    methods=(b"POST",), answer=lambda body: _count_open(services, body), max_body=MAX_QUESTION_BYTES
-                ),
-            },
-            started,
-        )
+    configuration = load()
+    node = RunningNode(options, configuration.node)
 
+    async def begin() -> None:
+        await node.apply(configuration)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Service:
-    vserver: Vserver
-    proxy: VserverProxy
-    listener: socket.socket
-
-
-async def _serve(
-    node: Node,
-    services: list[_Service],
-    checks: ServerChecks,
-    management: socket.socket,
-    resources: Mapping[bytes, Resource],
-    started: asyncio.Event | None,
-) -> None:
-    loop = asyncio.get_running_loop()
-    servers: list[asyncio.Server] = []
-    checking = loop.create_task(checks.run())
-    checking.add_done_callback(_checking_ended)
-    try:
-        for service in services:
-            servers.append(await _start_server(service))
-        servers.append(await loop.create_server(lambda: ManagementConnection(resources), sock=management))
-        for service in services:
-            _log.info("serving", node=node.name, vserver=service.vserver.name, address=_address(service))
+    async def go_on() -> None:
         if started is not None:
             started.set()
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            _sweep(services, loop.time())
-    finally:
-        checking.cancel()
-        for server in servers:
-            server.close()
+        await asyncio.get_running_loop().create_future()
+
+    async def reload() -> None:
+        # Reading many files takes a while, and the supervisor has answers to give.
+        await node.apply(await asyncio.to_thread(load))
+
+    await node.run(begin, go_on, reload)
+
+
+class RunningNode:
+    """A node's supervisor and its management address."""
+
+    def __init__(self, options: NodeOptions, node: Node) -> None:
+        """
+        Args:
+            options: how it runs.
+            node: which one it is; its management address counts from the start to the end.
+
+        Raises:
+            ConfigurationError: the management address would be open to everybody, or a file of its TLS is not usable.
+        """
+        assert node.management is not None  # the schema has made sure
+        self._node, self._management = node, node.management
+        self._tls = options.management_tls or node.management_tls
+        self._place = f"node {node.name}: management"
+        if self._tls is None and not (node.management_is_open or is_loopback(self._management.host)):
+            raise ConfigurationError(
+                self._place,
+                f"{self._management} needs management_tls; only loopback may be open to everybody,"
+                " or, in a network of its own, any address with management_is_open: true",
+            )
+        self._context = server_context(self._tls, f"{self._place}_tls") if self._tls else None
+        self._began = time.monotonic()
+        self._reload: Callable[[], Awaitable[None]] | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._supervisor = Supervisor(options.workers, LoopbackVips(node.id) if options.holds_vips else None)
+
+    async def run(
+        self,
+        begin: Callable[[], Awaitable[None]],
+        go_on: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Run until `go_on` ends or the task is cancelled: then open requests finish.
+
+        Args:
+            begin: applies the first configuration; the management address answers after that.
+            go_on: whatever is to be done from then on.
+            reload: fetches the configuration anew and applies it; for SIGHUP and the management address.
+
+        Raises:
+            HostError: the management address cannot be listened on, or no worker started; and what the others raise.
+        """
+        self._reload = reload
+        loop = asyncio.get_running_loop()
+        server = self._server()
+        serving: asyncio.Task[None] | None = None
         try:
-            await _drain(services)
+            await self._supervisor.start()
+            await begin()
+            listener = listen(self._management.host, self._management.port, self._place)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))  # which closes it
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            await go_on()
         finally:
-            for service in services:
-                service.proxy.abort()
+            loop.remove_signal_handler(signal.SIGHUP)
+            notify("STOPPING=1")
+            try:
+                await self._supervisor.drain()
+            finally:
+                await self._supervisor.end()
+                server.should_exit = True
+                if serving is not None:
+                    await serving
 
+    async def apply(self, configuration: NodeConfiguration) -> None:
+        """Serve another configuration.
 
-def _checking_ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        _log.error("checks of servers ended", exc_info=error)
-
-
-def _apply(services: list[_Service], pool_name: str, server_id: int, judgement: Judgement) -> None:
-    """Tell every vserver with that pool what checks say of a server."""
-    now = asyncio.get_running_loop().time()
-    for service in services:
-        if service.proxy.pool.name == pool_name:
-            service.proxy.pool.apply_check(server_id, judgement, now)
-
-
-async def _start_server(service: _Service) -> asyncio.Server:
-    proxy = service.proxy
-    return await proxy.loop.create_server(lambda: ClientConnection(proxy), sock=service.listener, backlog=BACKLOG)
-
-
-async def _drain(services: list[_Service]) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + DRAIN_S
-    for service in services:
-        service.proxy.drain()
-    while loop.time() < deadline and any(service.proxy.connections for service in services):
-        await asyncio.sleep(0.02)
-        _sweep(services, loop.time())
-
-
-def _sweep(services: list[_Service], now: float) -> None:
-    for service in services:
-        service.proxy.sweep(now)
-
-
-def _find_node(configuration: Configuration, name: str) -> Node:
-    for node in configuration.nodes:
-        if node.name == name:
-            if node.kind is not NodeKind.TLS:
-                raise ConfigurationError("nodes", f"{name} is of kind {node.kind}: it serves its clients by itself")
-            return node
-    names = ", ".join(node.name for node in configuration.nodes) or "none"
-    raise ConfigurationError("nodes", f"there is no node {name!r}; there is {names}")
-
-
-def _make_proxy(vserver: Vserver, configuration: Configuration, node: Node) -> VserverProxy:
-    assert vserver.tls is not None  # the schema has made sure of both
-    pool = next(pool for pool in configuration.pools if pool.name == vserver.pool)
-    place = f"vserver {vserver.name}"
-    certificate, key = vserver.tls.certificate, vserver.tls.key
-    certificate_pem = _read(certificate, f"{place}: tls.certificate")
-    key_pem = _read(key, f"{place}: tls.key")
-    try:
-        tls = TlsContext(certificate_pem=certificate_pem, key_pem=key_pem, session_context=vserver.name)
-    except CertificateError as error:
-        raise ConfigurationError(f"{place}: tls.certificate", f"{certificate}: {error}") from None
-    except PrivateKeyError as error:
-        raise ConfigurationError(f"{place}: tls.key", f"{key}: {error}") from None
-    return VserverProxy(
-        name=vserver.name,
-        node_name=node.name,
-        tls=tls,
-        pool=ServerPool(pool, random=random.random),
-        rules=ExchangeRules(
-            injection=_make_injection(vserver),
-            forwarding=ForwardingRules(node_name=node.name, scheme="https", port=vserver.port),
-            via=via_line(node.name),
-            via_1_0=via_line(node.name, http_1_0=True),
-        ),
-        timeouts=vserver.timeouts,
-        limits=HeadLimits(),
-    )
-
-
-def _make_injection(vserver: Vserver) -> CookieInjection | None:
-    cookie = vserver.persistence.cookie
-    if cookie is None:
-        return None
-    codec: TokenCodec = PlainToken()
-    if cookie.mode is CookieMode.AUTHENTICATED:
-        assert cookie.secret_file is not None  # the schema has made sure
-        place = f"vserver {vserver.name}: persistence.cookie.secret_file"
-        codec = AuthenticatedToken(
-            secret=read_secret(cookie.secret_file, place),
-            vserver_id=vserver.id,
-            vserver_name=vserver.name,
-        )
-    return CookieInjection(session_cookie=cookie.session_cookie, server_cookie=cookie.server_cookie, codec=codec)
-
-
-def _read(path: Path, place: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(place, f"cannot read {path}: {error.strerror}") from None
-
-
-@contextmanager
-def _listener(host: str, port: int, place: str) -> Iterator[socket.socket]:
-    """A bound TCP socket, closed at the end."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        )[0]
-    except socket.gaierror:
-        raise ConfigurationError(place, f"{host} is not an IP address") from None
-    with socket.socket(family, kind, protocol) as listener:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        Raises:
+            ConfigurationError, HostError: it can't be; all is as before.
+        """
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except OSError as error:
-            raise HostError(place, f"cannot listen on {with_port(host, port)}: {_why(error)}") from None
-        yield listener
+            if self._context is not None and self._tls is not None:
+                load_identity(self._context, self._tls, f"{self._place}_tls")
+            await self._supervisor.apply(configuration)
+        finally:
+            if self._supervisor.configuration is not None:
+                notify("READY=1")
+        for vserver in configuration.vservers:
+            address = with_port(vserver.vip, vserver.port)
+            _log.info("serving", node=self._node.name, vserver=vserver.name, address=address)
 
+    def _server(self) -> HttpServer:
+        managed = ManagedNode(
+            describe=self.describe, vservers=self._vservers, count_open=self._count_open, reload=self._reload_now
+        )
+        settings = uvicorn.Config(
+            create_management(managed),
+            http=PeerProtocol,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            limit_concurrency=MAX_MANAGEMENT_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+        settings.load()
+        settings.ssl = self._context
+        return HttpServer(settings)
 
-def _why(error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return "the port is in use"
-        case errno.EADDRNOTAVAIL:
-            return "no interface of this host has that address (a VIP belongs on the loopback)"
-        case errno.EACCES:
-            return "the port needs root or CAP_NET_BIND_SERVICE"
-        case _:
-            return str(error.strerror)
+    def _hang_up(self) -> None:
+        async def reload() -> None:
+            with suppress(PentaflowError):  # it is logged
+                await self._reload_now()
 
+        task = asyncio.create_task(reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
-def _address(service: _Service) -> str:
-    return with_port(service.vserver.vip, service.vserver.port)
+    async def _reload_now(self) -> dict[str, Any]:
+        assert self._reload is not None
+        try:
+            await self._reload()
+        except PentaflowError as error:
+            _log.error("reload failed; the old configuration goes on", node=self._node.name, reason=str(error))
+            raise
+        configuration = self._supervisor.configuration
+        assert configuration is not None
+        _log.info("reloaded", node=self._node.name, vservers=len(configuration.vservers))
+        return {"node": self._node.name, "configuration_version": configuration.version}
 
+    def _vservers(self) -> list[str]:
+        configuration = self._supervisor.configuration
+        return [vserver.name for vserver in configuration.vservers] if configuration else []
 
-def _describe(node: Node, services: list[_Service], checks: ServerChecks, *, uptime_s: float) -> dict[str, Any]:
-    """The status document."""
-    now = asyncio.get_running_loop().time()
-    return {
-        "node": node.name,
-        "version": _version(),
-        "pid": os.getpid(),
-        "uptime_s": round(uptime_s, 3),
-        "vservers": [
-            {
-                "name": service.vserver.name,
-                "address": _address(service),
-                "open_connections": len(service.proxy.connections),
-                **service.proxy.statistics.describe(),
-                "pool": service.proxy.pool.name,
-                "servers": [
-                    describe_server(server, now, checks.describe(service.proxy.pool.name, server.id))
-                    for server in service.proxy.pool.servers
-                ],
-            }
-            for service in services
-        ],
-    }
+    async def _count_open(self, question: Question) -> dict[str, Any]:
+        counted = merge_open(await self._supervisor.count_open(question))
+        return {name: counted.get(name, {"open": 0, "buckets": {}}) for name in question.vservers}
 
-
-def _count_open(services: list[_Service], body: bytes) -> dict[str, Any]:
-    """The answer to `POST /open-connections`."""
-    by_name = {service.vserver.name: service for service in services}
-    try:
-        question = parse_question(body, list(by_name))
-    except BadQuestion as bad:
-        raise Refusal(bad.status, str(bad)) from None
-    answer = {}
-    for name, function in question.vservers.items():
-        service = by_name[name]
-        clients = [connection.client for connection in service.proxy.connections]
-        connections = OpenConnections(vip=service.vserver.vip, port=service.vserver.port, clients=clients)
-        answer[name] = count_by_bucket(connections, function)
-    return answer
+    async def describe(self) -> dict[str, Any]:
+        """The status document."""
+        documents = await self._supervisor.statuses()
+        merged = merge_statuses([{"vservers": document["vservers"]} for document in documents])
+        configuration = self._supervisor.configuration
+        return {
+            "node": self._node.name,
+            "version": _version(),
+            "configuration_version": configuration.version if configuration else 0,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._began, 3),
+            "workers": [{name: document[name] for name in _PER_WORKER} for document in documents],
+            "vservers": merged.get("vservers", []),
+        }
 
 
 def _version() -> str:

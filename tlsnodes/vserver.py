@@ -14,6 +14,7 @@ from tlsnodes.exchange import ExchangeRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.scheduler import RequestScheduler
+from tlsnodes.scheduling.server import ServerState
 from tlsnodes.statistics import VserverStatistics
 from tlsnodes.tls.old_context import TlsContext
 
@@ -54,6 +55,7 @@ class VserverProxy:
         rules: ExchangeRules,
         timeouts: Timeouts,
         limits: HeadLimits,
+        statistics: VserverStatistics,
     ) -> None:
         self.name = name
         self.node_name = node_name
@@ -62,15 +64,37 @@ class VserverProxy:
         self.rules = rules
         self.timeouts = timeouts
         self.limits = limits
-        self.statistics = VserverStatistics()
+        self.statistics = statistics
         self.scheduler = RequestScheduler(pool, rules.injection, self.statistics)
-        self.backends = {
-            server.id: Backend(server, limits=limits, connect_timeout_s=timeouts.connect_s) for server in pool.servers
-        }
+        self.backends = {server.id: self._make_backend(server) for server in pool.servers}
         self.connections: set[Connection] = set()
         self.draining = False
         self.loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def take_over(self, before: VserverProxy, now: float) -> None:
+        """Take the place of `before`: its servers' health and idle connections go on with this one.
+
+        Connections that hold on to `before` are served by this one's servers from then on.
+        """
+        if before.pool is not self.pool:
+            self.pool.adopt(before.pool, now)
+        known = dict(before.backends)
+        kept = before.backends  # the one dictionary of all that came before
+        kept.clear()
+        for server in self.pool.servers:
+            backend = known.get(server.id)
+            if backend is None or backend.server is not server:
+                backend = self._make_backend(server)
+            backend.connect_timeout_s = self.timeouts.connect_s
+            kept[server.id] = backend
+        for backend in known.values():
+            if backend not in kept.values():
+                backend.retire()
+        self.backends = kept
+
+    def _make_backend(self, server: ServerState) -> Backend:
+        return Backend(server, limits=self.limits, connect_timeout_s=self.timeouts.connect_s)
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run a task that is held until it ends, and whose failure is seen."""

@@ -53,6 +53,7 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "mac": n.mac,
                 "ports": topology.ports_to(n),
                 "management": f"{n.management.ip}:{NODE_STATUS_PORT}",
+                "management_is_open": True,  # in namespaces of its own
             }
             for n in topology.of(Role.NODE)
             if n.management

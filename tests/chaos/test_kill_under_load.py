@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -108,11 +107,11 @@ def hang_node(array: Array) -> dict[str, Any]:
     with steady_load(array) as load:
         wait_for_more(load, 50)
         hung_ns = time.monotonic_ns()
-        os.kill(array.service("n1").pid, signal.SIGSTOP)
+        array.service("n1").signal(signal.SIGSTOP)
         wait_for("n1 is not up", lambda: "n1" not in answers.nodes_up(array.rest("/nodes")), timeout_s=TIMEOUT_S)
         wait_until_recovered(load, hung_ns)
         samples = load.samples()
-        os.kill(array.service("n1").pid, signal.SIGCONT)
+        array.service("n1").signal(signal.SIGCONT)
     return {"nodes": nodes_of_last(samples, 50), "failed": failed(samples)}
 
 

@@ -299,13 +299,16 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     assert (status["node"], status["pid"]) == ("node1", node.process.pid)
     assert status["uptime_s"] > 0
     two = await node.curl("--include", "--write-out", "%{num_connects}", f"{base}/status", f"{base}/status?x")
-    assert two.text.count("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n") == 2
+    assert two.text.count("\r\ncontent-type: application/json\r\n") == 2
+    metrics = await node.curl(f"{base}/metrics")
+    assert 'pentaflow_node_worker_restarts_total{worker="0"} 0.0' in metrics.text
+    assert 'pentaflow_node_server_up{server="w1",vserver="web"} 1.0' in metrics.text
     assert two.text.endswith("0")  # over the same connection
     head = await node.curl("--head", f"{base}/status")
     assert head.exit_status == 0, head
     for arguments, line in (
-        ((f"{base}/",), "404 Not Found: there is only /status and /open-connections"),
-        (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET and HEAD"),
-        (("--header", "Host:", f"{base}/status"), "400 Bad Request: no Host field"),
+        ((f"{base}/",), "404 Not Found: there is only /status, /metrics, /open-connections and /reload"),
+        (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET, HEAD"),
+        (("--request", "POST", "--data", "x", f"{base}/reload"), "413 Content Too Large: a body of more than 0 bytes"),
     ):
         assert (await node.curl(*arguments)).text == line + "\n"

@@ -12,12 +12,15 @@ import pytest
 
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, HostError, PentaflowError
+from pentaflow.files import read_node_configuration
 from support.certificates import make_certificate
 from support.ports import free_port
 from support.tlsnode import node_document
-from tlsnodes.node import run_node
+from tlsnodes.node import NodeOptions, run_node
+from tlsnodes.supervisor import WorkerOptions
 
 Document = dict[str, Any]
+OPTIONS = NodeOptions(workers=WorkerOptions(count=2), holds_vips=False)
 
 
 def start(document: Document, name: str = "node1") -> PentaflowError:
@@ -26,7 +29,7 @@ def start(document: Document, name: str = "node1") -> PentaflowError:
 
     async def run() -> None:
         async with asyncio.timeout(30):
-            await run_node(configuration, name)
+            await run_node(lambda: read_node_configuration(configuration, name), OPTIONS)
 
     with pytest.raises(PentaflowError) as caught:
         asyncio.run(run())
@@ -116,7 +119,9 @@ def test_a_node_starts_says_so_and_ends_when_cancelled(tmp_path: Path) -> None:
 
     async def run() -> None:
         started = asyncio.Event()
-        task = asyncio.create_task(run_node(configuration, "node1", started=started))
+        task = asyncio.create_task(
+            run_node(lambda: read_node_configuration(configuration, "node1"), OPTIONS, started=started)
+        )
         await asyncio.wait_for(started.wait(), 30)
         assert accepts(document["vservers"][0]["port"])
         task.cancel()

@@ -149,7 +149,9 @@ class RunningNode:
 
 
 @asynccontextmanager
-async def running_node(document: dict[str, Any], folder: Path) -> AsyncIterator[RunningNode]:
+async def running_node(
+    document: dict[str, Any], folder: Path, *, workers: int = 1, options: Sequence[str] = ()
+) -> AsyncIterator[RunningNode]:
     """Run `pentaflow node` with this configuration; at the end it is told to stop, and killed if it does not."""
     configuration = folder / "array.yaml"
     configuration.write_text(json.dumps(document))
@@ -158,6 +160,7 @@ async def running_node(document: dict[str, Any], folder: Path) -> AsyncIterator[
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from pentaflow.cli import main; main()", "node", str(configuration), "node1"),
+            *("--workers", str(workers), *options),
             env={**os.environ, "PYTHONPATH": str(_ROOT)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
@@ -171,7 +174,7 @@ async def running_node(document: dict[str, Any], folder: Path) -> AsyncIterator[
         log=log,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await _accepts(node.management):
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.02)

@@ -1,0 +1,98 @@
+"""What one node needs of the array's configuration, with the contents of the files that it names.
+
+A node's workers, and a node that an agent feeds, never open those files: they get this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pentaflow.config import Configuration, Node, Pool, Vserver
+from pentaflow.errors import ConfigurationError
+from pentaflow.modes import NodeKind, VserverMode
+
+
+class NodeConfiguration(BaseModel):
+    """One node's part; made by `pentaflow.files.read_node_configuration`.
+
+    Attributes:
+        version: the number that the controller keeps it by; 0: it was read from a file.
+        files: path, as the configuration has it → contents. They are secret.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    version: int = 0
+    node: Node
+    vservers: tuple[Vserver, ...]
+    pools: tuple[Pool, ...]
+    files: Mapping[str, bytes] = Field(repr=False)
+
+    @classmethod
+    def of(cls, configuration: Configuration, node_name: str, files: Mapping[Path, bytes], *, version: int) -> Self:
+        """A node's part of a configuration. Keys of bucket hashes are no business of a node, and left out.
+
+        Raises:
+            ConfigurationError: there is no such TLS node.
+        """
+        vservers = vservers_of_nodes(configuration)
+        return cls(
+            version=version,
+            node=find_node(configuration, node_name),
+            vservers=tuple(vserver.model_copy(update={"hash_key": None}) for vserver in vservers),
+            pools=configuration.pools,
+            files={str(path): content for path, content in files.items()},
+        )
+
+    def pool(self, vserver: Vserver) -> Pool:
+        """The servers of a vserver; the schema has made sure that there are some."""
+        return next(pool for pool in self.pools if pool.name == vserver.pool)
+
+    def files_of(self, vserver: Vserver) -> dict[Path, bytes]:
+        """The contents of the files that a vserver and its pool name."""
+        named = (*named_files(vserver), *named_files(self.pool(vserver)))
+        return {path: self.files[str(path)] for _, path in named}
+
+    def digest(self) -> str:
+        """The same for two configurations of one version if they are the same, contents of files included."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def find_node(configuration: Configuration, name: str) -> Node:
+    """The TLS node with a name.
+
+    Raises:
+        ConfigurationError: there is none, or it is of another kind.
+    """
+    for node in configuration.nodes:
+        if node.name == name:
+            if node.kind is not NodeKind.TLS:
+                raise ConfigurationError("nodes", f"{name} is of kind {node.kind}: it serves its clients by itself")
+            return node
+    names = ", ".join(node.name for node in configuration.nodes) or "none"
+    raise ConfigurationError("nodes", f"there is no node {name!r}; there is {names}")
+
+
+def vservers_of_nodes(configuration: Configuration) -> tuple[Vserver, ...]:
+    """Those that TLS nodes serve."""
+    return tuple(vserver for vserver in configuration.vservers if vserver.mode is VserverMode.HTTPS)
+
+
+def named_files(item: object, path: str = "") -> Iterator[tuple[str, Path]]:
+    """The files that a part of the configuration names, each with the field that names it."""
+    if isinstance(item, Path):
+        yield path, item
+    elif isinstance(item, BaseModel):
+        for name, value in item:
+            yield from named_files(value, f"{path}.{name}" if path else name)
+    elif isinstance(item, Mapping):
+        for name, value in item.items():
+            yield from named_files(value, f"{path}.{name}")
+    elif isinstance(item, tuple | list):
+        for i, value in enumerate(item):
+            yield from named_files(value, f"{path}[{i}]")

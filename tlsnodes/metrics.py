@@ -1,0 +1,92 @@
+"""A node's status as Prometheus metrics [O6]: made of the status document when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_PREFIX = "pentaflow_node"
+
+
+def metrics_text(status: Mapping[str, Any]) -> bytes:
+    """The text format of a node's status document."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_NodeCollector(status))
+    return generate_latest(registry)
+
+
+class _NodeCollector(Collector):
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        version = GaugeMetricFamily(f"{_PREFIX}_configuration_version", "The controller's version; 0: from a file.")
+        version.add_metric((), self._status["configuration_version"])
+        yield version
+        yield from self._collect_workers()
+        yield from self._collect_vservers()
+        yield from self._collect_servers()
+
+    def _collect_workers(self) -> Iterator[Metric]:
+        open_ = _gauge("worker_open_connections", "Connections that a worker has open.", "worker")
+        cpu = _counter("worker_cpu_seconds", "CPU time of a worker since it was started.", "worker")
+        restarts = _counter("worker_restarts", "How often a worker was started again.", "worker")
+        for worker in self._status["workers"]:
+            label = (str(worker["number"]),)
+            open_.add_metric(label, worker["open_connections"])
+            cpu.add_metric(label, worker["cpu_s"])
+            restarts.add_metric(label, worker["restarts"])
+        yield from (open_, cpu, restarts)
+
+    def _collect_vservers(self) -> Iterator[Metric]:
+        open_ = _gauge("open_connections", "Connections of clients.", "vserver")
+        connections = _counter("connections", "Connections that were accepted.", "vserver")
+        requests = _counter("requests", "Requests.", "vserver")
+        bad = _counter("bad_requests", "Requests that were refused as wrong.", "vserver")
+        own = _counter("own_responses", "Responses by the node itself, no server's.", "vserver", "status")
+        handshakes = _counter("tls_handshakes", "TLS handshakes.", "vserver", "kind")
+        failed = _counter("tls_handshakes_failed", "TLS handshakes that failed.", "vserver", "reason")
+        for vserver in self._status["vservers"]:
+            name = vserver["name"]
+            open_.add_metric((name,), vserver["open_connections"])
+            connections.add_metric((name,), vserver["connections"])
+            requests.add_metric((name,), vserver["requests"])
+            bad.add_metric((name,), vserver["bad_requests"])
+            for status, count in vserver["own_responses"].items():
+                own.add_metric((name, status), count)
+            for kind in ("full", "resumed"):
+                handshakes.add_metric((name, kind), vserver["tls_handshakes"][kind])
+            for reason, count in vserver["tls_handshakes"]["failed"].items():
+                failed.add_metric((name, reason), count)
+        yield from (open_, connections, requests, bad, own, handshakes, failed)
+
+    def _collect_servers(self) -> Iterator[Metric]:
+        labels = ("vserver", "server")
+        up = _gauge("server_up", "1 if some worker reaches the server.", *labels)
+        open_ = _gauge("server_open_requests", "Requests in progress.", *labels)
+        hits = _counter("server_requests", "Requests sent to a server.", *labels)
+        failed = _counter("server_failures", "Connects that failed and requests without a proper response.", *labels)
+        average = _gauge("server_average_response_seconds", "Average response time.", *labels)
+        for vserver in self._status["vservers"]:
+            for server in vserver["servers"]:
+                label = (vserver["name"], server["name"])
+                up.add_metric(label, server["up"])
+                open_.add_metric(label, server["open"])
+                hits.add_metric(label, server["hits"])
+                failed.add_metric(label, server["failed"])
+                if server["average_response_ms"] is not None:
+                    average.add_metric(label, server["average_response_ms"] / 1000)
+        yield from (up, open_, hits, failed, average)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)

@@ -1,0 +1,217 @@
+"""The vservers that one worker serves, and how others take their place (shell).
+
+A configuration comes in two steps: `prepare` makes all that is new and touches nothing that runs; `commit` puts it in
+place. A vserver whose configuration, pool and files are as they were goes on untouched. Connections that are open go
+on with the proxy that they began with until they end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pentaflow.config import Pool, Vserver
+from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.assembly import make_pool, make_proxy
+from tlsnodes.listeners import BACKLOG, Address
+from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
+from tlsnodes.proxy import ClientConnection
+from tlsnodes.statistics import VserverStatistics, describe_server
+from tlsnodes.vserver import VserverProxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recipe:
+    """All that a proxy is made of; `files` is the digest of those that the vserver and its pool name."""
+
+    vserver: Vserver
+    pool: Pool
+    node_name: str
+    files: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Service:
+    recipe: _Recipe
+    proxy: VserverProxy
+
+    @property
+    def vserver(self) -> Vserver:
+        return self.recipe.vserver
+
+
+@dataclass(slots=True)
+class _Listener:
+    service: _Service
+    server: asyncio.Server | None = None
+
+    async def listen(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+
+        def accept() -> ClientConnection:
+            return ClientConnection(self.service.proxy)
+
+        self.server = await loop.create_server(accept, sock=listening, backlog=BACKLOG)
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+
+
+class Services:
+    """What one worker serves."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Address, _Listener] = {}
+        self._retiring: list[_Service] = []
+        self._prepared: dict[Address, _Service] | None = None
+
+    def prepare(self, configuration: NodeConfiguration, *, workers: int) -> None:
+        """Make what another configuration needs.
+
+        Args:
+            configuration: the node's.
+            workers: how many there are of them.
+
+        Raises:
+            ConfigurationError: something that it names is not usable. What runs is as it was.
+        """
+        self._prepared = None
+        running = self._by_name()
+        self._prepared = {
+            Address.of(vserver): _prepare(configuration, vserver, running.get(vserver.name), workers)
+            for vserver in configuration.vservers
+        }
+
+    def abort(self) -> None:
+        """Forget what was prepared."""
+        self._prepared = None
+
+    async def commit(self, sockets: Mapping[Address, socket.socket]) -> None:
+        """Put what was prepared in place.
+
+        Args:
+            sockets: a listening socket for each address that nothing was served at; they are closed with their vserver.
+        """
+        assert self._prepared is not None
+        prepared, self._prepared = self._prepared, None
+        loop = asyncio.get_running_loop()
+        running = self._by_name()
+        before, self._listeners = self._listeners, {}
+        for address, service in prepared.items():
+            listener = before.pop(address, None)
+            if listener is None:
+                listener = _Listener(service)
+                await listener.listen(sockets[address])
+            elif listener.service is not service:
+                self._retiring.append(listener.service)
+                listener.service = service
+            if (known := running.get(service.vserver.name)) not in (None, service):
+                service.proxy.take_over(known.proxy, loop.time())
+            self._listeners[address] = listener
+        for listener in before.values():
+            listener.close()
+            listener.service.proxy.drain()
+            self._retiring.append(listener.service)
+
+    def sweep(self, now: float) -> None:
+        """Close what is over its time; to be called every now and then with the loop's time."""
+        for service in self._all():
+            service.proxy.sweep(now)
+        for service in [service for service in self._retiring if not service.proxy.connections]:
+            if service.proxy.draining:  # else its successor has what it had
+                service.proxy.abort()
+            self._retiring.remove(service)
+
+    def drain(self) -> None:
+        """Accept no more; close what is idle, and each connection that is busy after its response."""
+        for listener in self._listeners.values():
+            listener.close()
+        for service in self._all():
+            service.proxy.drain()
+
+    def end(self) -> None:
+        """Close everything."""
+        for service in self._all():
+            service.proxy.abort()
+
+    @property
+    def open_connections(self) -> int:
+        """Of all vservers, retired ones included."""
+        return sum(len(service.proxy.connections) for service in self._all())
+
+    def describe(self) -> dict[str, Any]:
+        """This worker's part of the status document; `retiring`: VIP → open connections of what was replaced."""
+        retiring: dict[str, int] = {}
+        for service in self._retiring:
+            vip = str(service.vserver.vip)
+            retiring[vip] = retiring.get(vip, 0) + len(service.proxy.connections)
+        return {
+            "vservers": [self._describe(listener.service) for listener in self._listeners.values()],
+            "retiring": retiring,
+        }
+
+    def _describe(self, service: _Service) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time()
+        return {
+            "name": service.vserver.name,
+            "address": str(Address.of(service.vserver)),
+            "open_connections": sum(len(found.proxy.connections) for found in self._of(service.vserver.name)),
+            **service.proxy.statistics.describe(),
+            "pool": service.recipe.pool.name,
+            "servers": [describe_server(server, now) for server in service.proxy.pool.servers],
+        }
+
+    def count_open(self, question: Question) -> dict[str, Any]:
+        """Open connections per bucket of the vservers in question that are served here."""
+        served = {name: service.vserver for name, service in self._by_name().items()}
+        return {
+            name: count_by_bucket(
+                OpenConnections(
+                    vip=served[name].vip,
+                    port=served[name].port,
+                    clients=[c.client for service in self._of(name) for c in service.proxy.connections],
+                ),
+                function,
+            )
+            for name, function in question.vservers.items()
+            if name in served
+        }
+
+    def _all(self) -> Iterator[_Service]:
+        yield from (listener.service for listener in self._listeners.values())
+        yield from self._retiring
+
+    def _by_name(self) -> dict[str, _Service]:
+        return {listener.service.vserver.name: listener.service for listener in self._listeners.values()}
+
+    def _of(self, name: str) -> list[_Service]:
+        return [service for service in self._all() if service.vserver.name == name]
+
+
+def _prepare(configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int) -> _Service:
+    files = configuration.files_of(vserver)
+    pool = configuration.pool(vserver)
+    recipe = _Recipe(vserver=vserver, pool=pool, node_name=configuration.node.name, files=_digest(files))
+    if before is None:
+        servers, statistics = make_pool(pool, workers=workers), VserverStatistics()
+    elif before.recipe == recipe:
+        return before
+    else:
+        same_pool = before.recipe.pool == pool
+        servers = before.proxy.pool if same_pool else make_pool(pool, workers=workers)
+        statistics = before.proxy.statistics
+    proxy = make_proxy(vserver, servers, node_name=configuration.node.name, files=files, statistics=statistics)
+    return _Service(recipe, proxy)
+
+
+def _digest(files: Mapping[Path, bytes]) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        whole.update(hashlib.sha256(files[path]).digest())
+    return whole.hexdigest()

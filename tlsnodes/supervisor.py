@@ -1,0 +1,365 @@
+"""The workers of a node: started, kept alive, and changed together [N4] (shell).
+
+For each vserver and worker the supervisor holds a listening socket for as long as the vserver is there. A worker that
+ends is started again with the same sockets, so that connections that the kernel has queued for it are served late and
+not reset. Another configuration is prepared by all workers before any of them changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+import structlog
+
+from pentaflow.addresses import IpAddress
+from pentaflow.errors import HostError
+from pentaflow.logs import log_settings
+from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
+from tlsnodes.listeners import Address, bind_all
+from tlsnodes.open_connections import Question
+
+CALL_S = 60.0
+"""How long a worker may take to prepare a configuration."""
+STATUS_S = 2.0
+STABLE_S = 10.0
+"""A worker that ended sooner is started again with a delay."""
+MIN_DELAY_S, MAX_DELAY_S = 0.1, 5.0
+RETIRED_S = 0.5
+_END_S = 2.0
+
+_log = structlog.get_logger()
+
+
+class Vips(Protocol):
+    """Who puts VIPs on this host; called in threads, one call after the other."""
+
+    def hold(self, vips: Collection[IpAddress]) -> None:
+        """Have these, beside what is there."""
+        ...
+
+    def keep_only(self, vips: Collection[IpAddress]) -> None:
+        """Take off all others of its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How workers are run.
+
+    Attributes:
+        count: how many.
+        user: name of the user that they run as; empty: the supervisor's own.
+        drain_s: how long open requests may take when the node ends.
+    """
+
+    count: int
+    user: str = ""
+    drain_s: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    number: int
+    sockets: dict[Address, socket.socket] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    caller: Caller | None = None
+    served: set[Address] = field(default_factory=set)
+    is_ready: bool = False
+    started_at: float = 0.0
+    restarts: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def call(self, what: str, *, timeout_s: float = CALL_S, **arguments: Any) -> Any:
+        if self.caller is None:
+            raise ChannelLost("the worker has ended")
+        return await self.caller.call(what, timeout_s=timeout_s, **arguments)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+
+
+class Supervisor:
+    """Runs the workers of one node; to be used on one event loop."""
+
+    def __init__(self, options: WorkerOptions, vips: Vips | None) -> None:
+        """
+        Args:
+            options: of the workers.
+            vips: None when VIPs are somebody else's business.
+        """
+        self._options = options
+        self._vips = vips
+        self._workers = [_Worker(number) for number in range(options.count)]
+        self._keepers: list[asyncio.Task[None]] = []
+        self._retiring: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._is_ending = False
+        self._loop = asyncio.get_running_loop()
+        self.configuration: NodeConfiguration | None = None
+
+    # Configuration.
+
+    async def start(self) -> None:
+        """Start the workers, which serve nothing yet.
+
+        Raises:
+            HostError: they cannot be started.
+        """
+        if self._options.user:
+            _check_user(self._options.user)
+        for worker in self._workers:
+            self._spawn(worker)
+            self._keepers.append(asyncio.create_task(self._keep(worker)))
+
+    async def apply(self, configuration: NodeConfiguration) -> None:
+        """Serve this configuration from now on. After an error all is as before.
+
+        Raises:
+            ConfigurationError, HostError: a worker cannot run it, or this host has no address or port for it.
+        """
+        async with self._turn:
+            ready = [worker for worker in self._workers if worker.caller is not None]
+            if not ready:
+                raise HostError(f"node {configuration.node.name}", "no worker runs; they are being started again")
+            try:
+                await self._prepare(ready, configuration)
+                if self._vips is not None:
+                    await asyncio.to_thread(self._vips.hold, {vserver.vip for vserver in configuration.vservers})
+                self._bind(configuration)
+            except BaseException:
+                await self._abort(ready)
+                raise
+            self.configuration = configuration
+            await asyncio.gather(*(self._commit(worker, configuration) for worker in ready))
+            self._close_sockets({Address.of(vserver) for vserver in configuration.vservers})
+        self._retire()
+
+    async def _prepare(self, workers: Sequence[_Worker], configuration: NodeConfiguration) -> None:
+        text = configuration.model_dump_json()
+        place = f"node {configuration.node.name}"
+        results = await asyncio.gather(
+            *(worker.call("prepare", configuration=text, workers=len(self._workers)) for worker in workers),
+            return_exceptions=True,
+        )
+        for worker, result in zip(workers, results, strict=True):
+            match result:
+                case ChannelLost():
+                    raise HostError(place, f"worker {worker.number} cannot prepare it: {result}")
+                case TimeoutError():
+                    worker.kill()
+                    raise HostError(place, f"worker {worker.number} has not prepared it within {CALL_S:g} s")
+                case BaseException():
+                    raise result
+
+    async def _abort(self, workers: Sequence[_Worker]) -> None:
+        before = {Address.of(v) for v in self.configuration.vservers} if self.configuration else set()
+        self._close_sockets(before)
+        self._retire()
+        await asyncio.gather(*(worker.call("abort") for worker in workers), return_exceptions=True)
+
+    def _bind(self, configuration: NodeConfiguration) -> None:
+        for vserver in configuration.vservers:
+            address = Address.of(vserver)
+            if any(address not in worker.sockets for worker in self._workers):
+                sockets = bind_all(*address, len(self._workers), f"vserver {vserver.name}")
+                for worker, listener in zip(self._workers, sockets, strict=True):
+                    worker.sockets[address] = listener
+
+    async def _commit(self, worker: _Worker, configuration: NodeConfiguration) -> None:
+        """What was prepared is put in place. A worker that fails in that is started anew, with the same one."""
+        wanted = {Address.of(vserver) for vserver in configuration.vservers}
+        try:
+            fresh = sorted(wanted - worker.served)
+            for first in range(0, len(fresh), MAX_SOCKETS):
+                part = fresh[first : first + MAX_SOCKETS]
+                await worker.call("sockets", addresses=part, descriptors=[worker.sockets[a].fileno() for a in part])
+            await worker.call("commit")
+        except (ChannelLost, TimeoutError) as error:
+            _log.error("worker cannot change its configuration", worker=worker.number, reason=str(error) or "no answer")
+            worker.kill()
+        else:
+            worker.served = wanted
+            worker.is_ready = True
+
+    def _close_sockets(self, but: Collection[Address]) -> None:
+        for worker in self._workers:
+            for address in worker.sockets.keys() - but:
+                worker.sockets.pop(address).close()
+
+    def _retire(self) -> None:
+        if self._retiring is not None:
+            self._retiring.cancel()
+        if self._vips is not None:
+            self._retiring = asyncio.create_task(self._take_off_vips(self._vips))
+
+    async def _take_off_vips(self, vips: Vips) -> None:
+        """VIPs that are wanted no more go when nobody is connected to them any more."""
+        while self.configuration is not None:
+            used = {
+                ip_address(vip)
+                for document in await self.statuses()
+                for vip, count in document["retiring"].items()
+                if count
+            }
+            wanted = {vserver.vip for vserver in self.configuration.vservers}
+            await asyncio.to_thread(vips.keep_only, wanted | used)
+            if used <= wanted:
+                return
+            await asyncio.sleep(RETIRED_S)
+
+    # Questions.
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """What each worker says of itself, those that answer; with its number and how often it was started again."""
+        answers = await self._ask("status", timeout_s=STATUS_S)
+        return [{"number": worker.number, "restarts": worker.restarts, **answer} for worker, answer in answers]
+
+    async def count_open(self, question: Question) -> list[dict[str, Any]]:
+        """Each worker's answer about open connections.
+
+        Raises:
+            HostError: one of them has not answered: nothing is proven.
+        """
+        document = question.model_dump(mode="json")
+        for name, function in question.vservers.items():
+            document["vservers"][name]["hash_key"] = function.hash_key.get_secret_value()
+        answers = await self._ask("open-connections", timeout_s=STATUS_S, question=document)
+        running = sum(worker.process is not None and worker.process.poll() is None for worker in self._workers)
+        if len(answers) < running:
+            raise HostError("open connections", f"{running - len(answers)} of {running} workers have not answered")
+        return [answer for _, answer in answers]
+
+    async def _ask(self, what: str, *, timeout_s: float, **arguments: Any) -> list[tuple[_Worker, Any]]:
+        asked = [worker for worker in self._workers if worker.is_ready]
+        answers = await asyncio.gather(
+            *(worker.call(what, timeout_s=timeout_s, **arguments) for worker in asked), return_exceptions=True
+        )
+        found = []
+        for worker, answer in zip(asked, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                found.append((worker, answer))
+            elif not isinstance(answer, ChannelLost | TimeoutError):
+                raise answer
+        return found
+
+    # Processes.
+
+    def _spawn(self, worker: _Worker) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            settings = log_settings()
+            arguments = (theirs.fileno(), self._options.drain_s, settings.level, int(settings.as_json))
+            try:
+                worker.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "tlsnodes.worker", *map(str, arguments), self._options.user],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError as error:
+                ours.close()
+                raise HostError("workers", f"cannot start one: {error}") from None
+        worker.gone = asyncio.Event()
+        worker.caller = Caller(ours, worker.kill)
+        worker.started_at = self._loop.time()
+        descriptor = os.pidfd_open(worker.process.pid)
+        self._loop.add_reader(descriptor, self._ended, worker, descriptor)
+
+    def _ended(self, worker: _Worker, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+        os.close(descriptor)
+        assert worker.process is not None
+        assert worker.caller is not None
+        worker.process.wait()
+        worker.caller.close()
+        worker.caller = None
+        worker.is_ready = False
+        worker.served = set()
+        worker.gone.set()
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Start a worker again whenever it ends."""
+        delay_s = 0.0
+        while True:
+            if self.configuration is not None:
+                await self._install(worker)
+            await worker.gone.wait()
+            if self._is_ending:
+                return
+            assert worker.process is not None
+            lived_s = self._loop.time() - worker.started_at
+            delay_s = 0.0 if lived_s > STABLE_S else min(max(MIN_DELAY_S, 2 * delay_s), MAX_DELAY_S)
+            _log.error(
+                "worker ended; it is started again",
+                worker=worker.number,
+                pid=worker.process.pid,
+                status=worker.process.returncode,
+                delay_s=delay_s,
+            )
+            await asyncio.sleep(delay_s)
+            worker.restarts += 1
+            while True:
+                try:
+                    self._spawn(worker)
+                    break
+                except HostError as error:
+                    _log.error("worker cannot be started", worker=worker.number, reason=str(error))
+                    await asyncio.sleep(MAX_DELAY_S)
+
+    async def _install(self, worker: _Worker) -> None:
+        """Give a worker that was started again what the others have."""
+        async with self._turn:
+            configuration = self.configuration
+            if configuration is None or worker.is_ready:
+                return
+            try:
+                await self._prepare([worker], configuration)
+                await self._commit(worker, configuration)
+            except HostError as error:
+                _log.error("worker cannot be given its configuration", worker=worker.number, reason=str(error))
+                worker.kill()
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Take no more connections and wait until the open ones have ended, for `drain_s` at most."""
+        self._is_ending = True
+        drain_s = self._options.drain_s
+        told = [worker.call("drain", drain_s=drain_s) for worker in self._workers if worker.caller is not None]
+        await asyncio.gather(*told, return_exceptions=True)
+        self._close_sockets(set())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s + _END_S):
+                await asyncio.gather(*(worker.gone.wait() for worker in self._workers if worker.caller is not None))
+
+    async def end(self) -> None:
+        """End all workers now, close all sockets, take off all VIPs."""
+        self._is_ending = True
+        for task in (*self._keepers, *([self._retiring] if self._retiring else [])):
+            task.cancel()
+        for worker in self._workers:
+            worker.kill()
+        self._close_sockets(set())
+        await asyncio.gather(*(worker.gone.wait() for worker in self._workers if worker.caller is not None))
+        if self._vips is not None:
+            await asyncio.to_thread(self._vips.keep_only, set())
+
+
+def _check_user(name: str) -> None:
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise HostError("--user", f"this host has no user {name!r}") from None
+    if os.geteuid() not in (0, account.pw_uid):
+        raise HostError("--user", "only root can run workers as somebody else")

@@ -1,0 +1,126 @@
+"""One worker process of a node: serves what its supervisor hands it, and ends when the supervisor is gone (shell).
+
+It opens no file of the configuration and binds no socket: contents and listening sockets come over the channel, so it
+needs no privilege.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import structlog
+import uvloop
+
+from pentaflow.logs import configure_logs
+from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.channel import Message, Responder
+from tlsnodes.listeners import Address
+from tlsnodes.open_connections import Question
+from tlsnodes.services import Services
+
+SWEEP_S = 0.25
+DRAINING_SWEEP_S = 0.02
+
+_log = structlog.get_logger()
+
+
+class Worker:
+    """What the supervisor's calls do."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._responder = Responder(channel, self._handle)
+        self._services = Services()
+        self._sockets: dict[Address, socket.socket] = {}
+        self._deadline: float | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, *, drain_s: float) -> None:
+        """Serve until told to end, or the supervisor is gone; `drain_s`: how long open requests may take then."""
+        told = asyncio.create_task(self._responder.run())
+        try:
+            while self._deadline is None:
+                await asyncio.wait({told}, timeout=SWEEP_S)
+                self._services.sweep(self._loop.time())
+                if told.done() and self._deadline is None:
+                    told.result()
+                    _log.warning("the supervisor is gone: this worker drains and ends", pid=os.getpid())
+                    self._drain(drain_s)
+            while self._loop.time() < self._deadline and self._services.open_connections:
+                await asyncio.sleep(DRAINING_SWEEP_S)
+                self._services.sweep(self._loop.time())
+        finally:
+            self._services.end()
+            told.cancel()
+
+    async def _handle(self, what: str, given: Message, descriptors: list[int]) -> Any:
+        match what:
+            case "prepare":
+                configuration = NodeConfiguration.model_validate_json(given["configuration"])
+                self._services.prepare(configuration, workers=given["workers"])
+            case "sockets":
+                for end_point, descriptor in zip(given["addresses"], descriptors, strict=True):
+                    self._sockets[Address(*end_point)] = socket.socket(fileno=descriptor)
+            case "commit":
+                sockets, self._sockets = self._sockets, {}
+                await self._services.commit(sockets)
+            case "abort":
+                self._services.abort()
+            case "status":
+                return self._describe()
+            case "open-connections":
+                return self._services.count_open(Question.model_validate(given["question"]))
+            case "drain":
+                self._drain(given["drain_s"])
+            case _:
+                raise ValueError(f"no call {what!r}")
+        return None
+
+    def _drain(self, drain_s: float) -> None:
+        self._services.drain()
+        self._deadline = self._loop.time() + drain_s
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "cpu_s": round(time.process_time(), 3),
+            "open_connections": self._services.open_connections,
+            **self._services.describe(),
+        }
+
+
+def _become(user: str) -> None:
+    """Be somebody else for good, once all modules are loaded: that user may not be allowed to read them."""
+    account = pwd.getpwnam(user)
+    if os.geteuid() == 0:
+        os.setgroups([])
+    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+def main() -> None:
+    """Entry point: `python -m tlsnodes.worker DESCRIPTOR DRAIN_S LOG_LEVEL LOG_AS_JSON USER`; USER may be empty."""
+    # Signals are the supervisor's business; a terminal's Ctrl-C and a service manager's end reach all of them.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    descriptor, drain_s, log_level, log_as_json, user = sys.argv[1:]
+    configure_logs(log_level, as_json=log_as_json == "1")
+    if user:
+        _become(user)
+    channel = socket.socket(fileno=int(descriptor))
+
+    async def run() -> None:
+        await Worker(channel).run(drain_s=float(drain_s))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+if __name__ == "__main__":
+    main()
