@@ -99,8 +99,6 @@ cdef Span request_octets(RequestHead head, bytes cookie, bytes proxy_fields) exc
         _put(b"Connection: upgrade\r\nUpgrade: ", 30)
         _put_bytes(head.upgrade)
         _put(b"\r\n", 2)
-    elif head.takes_trailers:
-        _put(b"Connection: TE\r\nTE: trailers\r\n", 30)
     _put_bytes(proxy_fields)
     _put(b"\r\n", 2)
     return _written()

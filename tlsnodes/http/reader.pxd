@@ -51,7 +51,7 @@ cdef class MessageReader:
     # Octets given and not used.
     cdef Py_ssize_t pending(self) noexcept
     # From here on all input is DATA: after 101 (the response reader does so by itself).
-    cdef void tunnel(self) noexcept
+    cpdef void tunnel(self) noexcept
 
     cdef Event _next(self) except? VIOLATION
     cdef Event _part(self) noexcept

@@ -113,7 +113,7 @@ cdef class MessageReader:
     cdef Py_ssize_t pending(self) noexcept:
         return self._end - self._at
 
-    cdef void tunnel(self) noexcept:
+    cpdef void tunnel(self) noexcept:
         self._state = UNTIL_CLOSE
 
     cdef Event next(self) except? VIOLATION:

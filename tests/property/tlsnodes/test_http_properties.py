@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import h11
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tlsnodes.http.encode import encode_chunk, encode_request
+from tlsnodes.http.encode import LAST_CHUNK, client_framing, encode_chunk, encode_request, encode_response
 from tlsnodes.http.forwarding import via_line
 from tlsnodes.http.heads import RequestHead, ResponseHead
-from tlsnodes.http.messages import END, HeadLimits, Violation
+from tlsnodes.http.messages import CHUNKED, END, HeadLimits, Violation
 from tlsnodes.http.names import CLAIM_PREFIXES, CLAIMS, HOP_BY_HOP
-from tlsnodes.http.reader import RequestEvent, RequestReader, ResponseReader
+from tlsnodes.http.reader import RequestEvent, RequestReader, ResponseEvent, ResponseReader
 
 LIMITS = HeadLimits(size=4096, fields=32)
 FIELDS = via_line("node1")
@@ -52,18 +53,26 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(edges)]
 
 
-def read(parts: list[bytes]) -> list[RequestEvent]:
-    reader = RequestReader(LIMITS)
-    events: list[RequestEvent] = []
+def fed_until_refused(reader: RequestReader, parts: list[bytes]) -> Iterator[list[RequestEvent]]:
     for part in parts:
-        for event in reader.feed(part):
-            if isinstance(event, bytes) and events and isinstance(events[-1], bytes):
-                events[-1] += event
-            else:
-                events.append(event)
+        events = reader.feed(part)
+        yield events
         if events and isinstance(events[-1], Violation):
-            break
-    return events
+            return
+
+
+def joined(events: list[RequestEvent]) -> list[RequestEvent]:
+    out: list[RequestEvent] = []
+    for event in events:
+        if isinstance(event, bytes) and out and isinstance(out[-1], bytes):
+            out[-1] += event
+        else:
+            out.append(event)
+    return out
+
+
+def read(parts: list[bytes]) -> list[RequestEvent]:
+    return joined([event for events in fed_until_refused(RequestReader(LIMITS), parts) for event in events])
 
 
 def parse_with_h11(data: bytes) -> tuple[h11.Request, bytes]:
@@ -134,6 +143,107 @@ def test_whatever_is_accepted_is_clean_for_the_server(data: bytes, cuts: list[in
         names = [name for name, _ in request.headers]
         assert names.count(b"host") == 1
         assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1
+
+
+@given(st.lists(PIECES, max_size=14).map(b"".join))
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+@example(b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+@example(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n")
+def test_whatever_is_accepted_h11_accepts_as_it_came(data: bytes) -> None:
+    reader = RequestReader(LIMITS)
+    events = reader.feed(data)
+    if END not in events:
+        return
+    message = events[: events.index(END)]
+    head, body = message[0], b"".join(part for part in message if isinstance(part, bytes))
+    assert isinstance(head, RequestHead)
+    server = h11.Connection(h11.SERVER)
+    server.receive_data(data.lstrip(b"\r\n"))
+    request = server.next_event()
+    assert isinstance(request, h11.Request), request
+    assert (request.method, request.http_version) == (head.method, b"1.0" if head.http_1_0 else b"1.1")
+    received = b""
+    while isinstance(event := server.next_event(), h11.Data):
+        received += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage), event
+    assert received == body
+
+
+# Pieces of responses.
+LIES = st.sampled_from(
+    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 X\r\n", b"HTTP/1.1 103 X\r\n\r\n", b"\r\n",
+     b"HTTP/1.1 304\r\n", b"HTTP/1.1 101 X\r\n", b"Content-Length: 3\r\n", b"Content-Length: x\r\n", b"X: y\r\n",
+     b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Connection: x\r\n", b"Set-Cookie: a=b\r\n",
+     b"\r\nabc", b"\r\n3\r\nabc\r\n0\r\n\r\n", b"\r\n0\r\nT: u\r\n\r\n", b"abc", b"\n", b"\r", b"\x00"]
+)  # fmt: skip
+
+
+def read_response(parts: list[bytes], method: bytes) -> list[ResponseEvent]:
+    reader = ResponseReader(LIMITS)
+    reader.begin(method)
+    events: list[ResponseEvent] = []
+    for part in parts:
+        for event in reader.feed(part):
+            if isinstance(event, bytes) and events and isinstance(events[-1], bytes):
+                events[-1] += event
+            else:
+                events.append(event)
+        if events and isinstance(events[-1], Violation):
+            return events
+    if END not in events:
+        events.append(reader.eof())
+    return events
+
+
+@given(st.lists(LIES, max_size=10).map(b"".join), CUTS, st.sampled_from([b"GET", b"HEAD"]))
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", [], b"GET")
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", [], b"GET")
+@example(b"HTTP/1.0 200 OK\r\n\r\nabc", [], b"GET")
+@example(b"HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", [], b"HEAD")
+def test_a_response_that_is_accepted_reaches_the_client_with_the_same_meaning(
+    data: bytes, cuts: list[int], method: bytes
+) -> None:
+    events = read_response([data], method)
+    assert read_response(cut(data, cuts), method) == events
+    if END not in events:
+        return
+    message = events[: events.index(END)]
+    heads = [event for event in message if isinstance(event, ResponseHead)]
+    body = b"".join(event for event in message if isinstance(event, bytes))
+    rebuilt = b"".join(encode_response(head, proxy_fields=FIELDS) for head in heads)
+    if client_framing(heads[-1], http_1_0=False) is CHUNKED:
+        rebuilt += (encode_chunk(body) if body else b"") + LAST_CHUNK
+    else:
+        rebuilt += body
+
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(rebuilt)
+    for head in heads[:-1]:
+        interim = client.next_event()
+        assert isinstance(interim, h11.InformationalResponse), interim
+        assert interim.status_code == head.status
+    response = client.next_event()
+    assert isinstance(response, h11.Response), response
+    assert response.status_code == heads[-1].status
+    received = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        received += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage), event
+    assert received == body
+    assert client.trailing_data == (b"", False)
+    cookies = [value for name, value in response.headers if name == b"set-cookie"]
+    assert cookies == list(heads[-1].set_cookies)
+
+
+@given(st.lists(st.one_of(PIECES, LIES, st.binary(max_size=40)), max_size=20).map(b"".join), CUTS, st.integers(1, 60))
+def test_small_limits_hold_however_the_input_is_cut(data: bytes, cuts: list[int], size: int) -> None:
+    limits = HeadLimits(size=size, fields=2, line=max(1, size - 8), chunk_line=8)
+    whole, parts = RequestReader(limits), RequestReader(limits)
+    assert joined(whole.feed(data)) == joined(
+        [event for part in fed_until_refused(parts, cut(data, cuts)) for event in part]
+    )
 
 
 @given(st.binary(max_size=300), CUTS)

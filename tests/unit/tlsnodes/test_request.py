@@ -271,3 +271,94 @@ def test_a_head_over_the_limit_is_refused_behind_another_request_too(cut: int) -
     events = [*reader.feed(data[: len(GOOD[0]) + cut]), *reader.feed(data[len(GOOD[0]) + cut :])]
     assert isinstance(events[-1], Violation), events[-1]
     assert events[-1].status == 431
+
+
+UPGRADE = (
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+    b"Sec-WebSocket-Key: k\r\n\r\n"
+)
+
+
+def test_an_upgrade_is_named_and_asked_for_anew() -> None:
+    head = read_head(UPGRADE)
+    assert (head.upgrade, head.lines) == (b"websocket", b"Sec-WebSocket-Key: k\r\n")
+    assert encode_request(head, cookie=None, proxy_fields=b"Via: 1.1 n\r\n") == (
+        b"GET /chat HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: k\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Via: 1.1 n\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"), id="HTTP/1.0"),
+        pytest.param(UPGRADE.replace(b", Upgrade", b""), id="not named by Connection"),
+        pytest.param(UPGRADE.replace(b"Upgrade: WebSocket\r\n", b""), id="no Upgrade"),
+        pytest.param(UPGRADE.replace(b": WebSocket", b": h2c"), id="h2c"),
+    ],
+)
+def test_what_is_no_upgrade_is_an_ordinary_request(request_bytes: bytes) -> None:
+    head = read_head(request_bytes)
+    assert head.upgrade is None
+    assert b"pgrade" not in encode_request(head, cookie=None, proxy_fields=b"")
+
+
+def test_a_choice_of_protocols_is_refused() -> None:
+    assert refusal(UPGRADE.replace(b": WebSocket", b": a, b")).status == 501
+
+
+def test_behind_an_upgrade_everything_is_data() -> None:
+    reader = RequestReader(LIMITS)
+    assert reader.feed(UPGRADE)[-1] is END
+    reader.tunnel()
+    assert reader.feed(b"\x81\x85GET / HTTP/1.1\r\n\r\n") == [b"\x81\x85GET / HTTP/1.1\r\n\r\n"]
+
+
+def test_trailers_are_kept_without_those_that_only_heads_may_have() -> None:
+    chunks = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    for step in (1, 1000):
+        reader = RequestReader(LIMITS)
+        data = (
+            chunks
+            + b"X-Sum:  1 \r\ncontent_length: 3\r\nTransfer-Encoding: chunked\r\nY: 2\r\nX-Forwarded-For: 6\r\n\r\n"
+        )
+        for start in range(0, len(data), step):
+            events = reader.feed(data[start : start + step])
+        assert events[-1] is END
+        assert reader.trailers == b"X-Sum: 1\r\nY: 2\r\n"
+        assert reader.feed(GOOD[0])[-1] is END
+        assert reader.trailers == b""
+
+
+def test_chunk_extensions_are_bounded_together() -> None:
+    reader = RequestReader(LIMITS)
+    events = reader.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    fed = 0
+    while not isinstance(events[-1], Violation):
+        assert fed <= LIMITS.size, "no limit"
+        events = reader.feed(b"1;" + b"x" * 99 + b"\r\na\r\n")
+        fed += 100
+    assert events[-1] == Violation(status=431, sentence="chunk extensions of more than 4096 bytes")
+
+
+@pytest.mark.parametrize(
+    ("fields", "takes"),
+    [
+        (b"TE: trailers\r\nConnection: TE\r\n", True),
+        (b"TE: gzip;q=0.5, Trailers\r\nConnection: close, te\r\n", True),
+        (b"TE: trailers\r\n", False),
+        (b"TE: gzip\r\nConnection: TE\r\n", False),
+    ],
+)
+def test_who_takes_trailers(fields: bytes, takes: bool) -> None:
+    assert read_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n").takes_trailers is takes
+
+
+def test_fields_on_demand() -> None:
+    head = read_head(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent:  x y \r\nEmpty:\r\nUSER-AGENT: z\r\n\r\n")
+    assert head.fields() == [(b"User-Agent", b"x y"), (b"Empty", b""), (b"USER-AGENT", b"z")]
+    assert head.get(b"user-agent") == b"x y"
+    assert head.get(b"empty") == b""
+    assert head.get(b"user") is None
+    assert head.get(b"host") is None
+    assert read_head(GOOD[0]).get(b"x") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tlsnodes.http.answers import error_response
-from tlsnodes.http.encode import client_framing, encode_chunk, encode_response
+from tlsnodes.http.encode import client_framing, encode_chunk, encode_response, last_chunk
 from tlsnodes.http.forwarding import via_line
 from tlsnodes.http.heads import ResponseHead
 from tlsnodes.http.messages import CHUNKED, END, LENGTH, NO_BODY, UNTIL_CLOSE, Framing, HeadLimits, Violation
@@ -201,3 +201,58 @@ def test_an_error_of_our_own_says_which_and_why() -> None:
         b"Via: 1.1 node1",
     ]
     assert body == b"503 Service Unavailable: no server of pool web is up\n"
+
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nX: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 1000])
+def test_101_opens_a_tunnel_if_it_was_asked_for(step: int) -> None:
+    reader = ResponseReader(LIMITS)
+    reader.begin(b"GET", b"websocket")
+    data = SWITCHING + b"\x81\x02hi"
+    events: list[ResponseEvent] = []
+    for start in range(0, len(data), step):
+        events += reader.feed(data[start : start + step])
+    head = events[0]
+    assert isinstance(head, ResponseHead)
+    assert encode_response(head, proxy_fields=VIA) == (
+        b"HTTP/1.1 101 Switching Protocols\r\nX: y\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Via: 1.1 node1\r\n\r\n"
+    )
+    assert b"".join(event for event in events[1:] if isinstance(event, bytes)) == b"\x81\x02hi"
+    assert reader.eof() is END
+
+
+@pytest.mark.parametrize("asked", [None, b"h2"])
+def test_101_to_something_else_is_refused(asked: bytes | None) -> None:
+    reader = ResponseReader(LIMITS)
+    reader.begin(b"GET", asked)
+    assert reader.feed(SWITCHING) == [Violation(status=502, sentence="the server answered with status 101")]
+
+
+def test_an_upgrade_may_be_declined() -> None:
+    reader = ResponseReader(LIMITS)
+    reader.begin(b"GET", b"websocket")
+    head, end = reader.feed(
+        b"HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: a, b\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert isinstance(head, ResponseHead)
+    assert (head.status, head.upgrade, end) == (426, None, END)
+
+
+def test_trailers_of_a_response() -> None:
+    reader = ResponseReader(LIMITS)
+    reader.begin(b"GET")
+    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\n\r\n")
+    assert reader.trailers == b"X-Sum: 1\r\n"
+    assert last_chunk(reader.trailers) == b"0\r\nX-Sum: 1\r\n\r\n"
+
+
+def test_a_name_with_underscores_is_the_servers_own_affair() -> None:
+    assert read_head(b"HTTP/1.1 204 x\r\nContent_Length: 3\r\n\r\n").lines == b"Content_Length: 3\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 255, 256, 4095, 70_000])
+def test_a_chunks_size_is_written_in_hexadecimal(size: int) -> None:
+    assert encode_chunk(b"x" * size).startswith(f"{size:x}\r\nx".encode())
