@@ -39,6 +39,8 @@ cdef class FieldTable:
         memset(self._initials, 0, sizeof(self._initials))
         if len(kinds) > 96 or len(prefixes) > 8:
             raise ValueError("too many names")
+        if any([not 0 < len(name) < 32 for name in kinds]):
+            raise ValueError("a name that is too long, or empty")
         for size in range(33):
             self._first[size] = index
             while index < len(self._entries) and len(self._entries[index]) == size:
@@ -47,8 +49,6 @@ cdef class FieldTable:
                 self._kinds[index] = kinds[name]
                 self._initials[size] |= <uint32_t>1 << (name[0] & 31)
                 index += 1
-        if index < len(self._entries):
-            raise ValueError(f"{self._entries[index]!r} is too long for a name")
         prefixes = tuple(prefixes)
         self._entries.append(prefixes)
         self._prefix_count = len(prefixes)

@@ -49,8 +49,16 @@ cdef FieldTable _RESPONSE_TABLE = FieldTable(_RESPONSE_KINDS, fold=False)
 
 
 def request_table(removed=()):
-    """What the names of a request's fields mean; `removed`: lower-case names that clients must not send, either."""
-    return FieldTable({**_REQUEST_KINDS, **{name: CLAIM for name in removed}}, CLAIM_PREFIXES, fold=True)
+    """What the names of a request's fields mean.
+
+    Args:
+        removed: names that clients must not send, either; at most 31 octets each.
+
+    Raises:
+        ValueError: one is longer, or they are more than some fifty.
+    """
+    more = {name.lower().replace(b"_", b"-"): CLAIM for name in removed}
+    return FieldTable({**more, **_REQUEST_KINDS}, CLAIM_PREFIXES, fold=True)
 
 
 cdef class Head:

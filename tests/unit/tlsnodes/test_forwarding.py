@@ -138,9 +138,16 @@ def test_a_client_certificate_goes_on_as_rfc_9440_says() -> None:
 
 def test_names_of_the_configuration_are_removed_as_well() -> None:
     request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: 1\r\nx_tenant: 2\r\nX-Tenants: 3\r\n\r\n"
-    (head, _) = RequestReader(HeadLimits(), request_table([b"x-tenant"])).feed(request)
+    (head, _) = RequestReader(HeadLimits(), request_table([b"X_Tenant"])).feed(request)
     assert isinstance(head, RequestHead)
     assert (head.lines, head.claims) == (b"X-Tenants: 3\r\n", b"X-Tenant: 1\r\n")
+
+
+def test_what_the_table_has_no_room_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        request_table([b"x" * 32])
+    with pytest.raises(ValueError, match="too many"):
+        request_table([b"x-%d" % number for number in range(100)])
 
 
 def test_via_names_the_version_that_the_peer_spoke() -> None:
