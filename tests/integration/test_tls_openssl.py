@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,16 +64,20 @@ class EchoServer:
     def on_starved(self, error: int) -> None:
         raise AssertionError(error)
 
+    @property
+    def port(self) -> int:
+        with socket.socket(fileno=os.dup(self.listener.fileno())) as sock:
+            port: int = sock.getsockname()[1]
+            return port
+
     def s_client(self, tmp_path: Path, *arguments: str, typed: bytes = b"hello\n", until: bytes = b"hello") -> str:
         """Output of `openssl s_client` once `until` is in it, and `typed` was sent."""
-        with socket.socket(fileno=os.dup(self.listener.fileno())) as sock:
-            port = sock.getsockname()[1]
         log = tmp_path / "s_client.log"
         command = [
             "openssl",
             "s_client",
             "-connect",
-            f"127.0.0.1:{port}",
+            f"127.0.0.1:{self.port}",
             "-servername",
             "www.example.test",
             *arguments,
@@ -155,6 +161,54 @@ def test_renegotiation_is_refused(server: EchoServer, tmp_path: Path) -> None:
     said = server.s_client(tmp_path, "-tls1_2", typed=b"R\n", until=b"no renegotiation")
     assert "RENEGOTIATING" in said
     assert "no renegotiation" in said
+
+
+class Renegotiator:
+    """A TLS 1.2 client that can ask for renegotiation and ignore what comes: OpenSSL itself, by its C interface."""
+
+    def __init__(self, port: int) -> None:
+        lib = self._lib = ctypes.CDLL("libssl.so.3")
+        for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+            getattr(lib, name).restype = ctypes.c_void_p
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self._deaf, self._mute = socket.socketpair()
+        self._deaf.setblocking(False)
+        self._ctx = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
+        lib.SSL_CTX_ctrl(self._ctx, 124, ctypes.c_long(0x0303), None)  # SSL_CTRL_SET_MAX_PROTO_VERSION
+        self._ssl = ctypes.c_void_p(lib.SSL_new(self._ctx))
+        lib.SSL_set_fd(self._ssl, self.socket.fileno())
+
+    def connect(self) -> None:
+        """Blocks: for a thread."""
+        self._lib.SSL_connect(self._ssl)
+
+    def renegotiate(self) -> None:
+        self._lib.SSL_set_rfd(self._ssl, self._deaf.fileno())
+        self._lib.SSL_set_wfd(self._ssl, self.socket.fileno())
+        self._lib.SSL_renegotiate(self._ssl)
+        self._lib.SSL_do_handshake(self._ssl)
+
+    def close(self) -> None:
+        self._lib.SSL_free(self._ssl)
+        self._lib.SSL_CTX_free(self._ctx)
+        for sock in (self.socket, self._deaf, self._mute):
+            sock.close()
+
+
+def test_a_client_that_asks_for_alerts_and_reads_none_is_cut_off(server: EchoServer) -> None:
+    server.context = context()
+    client = Renegotiator(server.port)
+    thread = threading.Thread(target=client.connect)
+    thread.start()
+    run_until(server.poller, lambda: bool(server.streams) and server.streams[0].calls == ["open"])
+    thread.join()
+    echo = server.streams[0]
+    echo.send(bytes(32 << 20))
+    assert echo.stream.unsent > 65_536
+    client.renegotiate()
+    run_until(server.poller, lambda: len(echo.calls) == 2)
+    assert echo.calls == ["open", "lost: asks for answers and does not read them"]
+    client.close()
 
 
 def test_tickets_allow_no_early_data_and_there_is_no_compression(server: EchoServer, tmp_path: Path) -> None:

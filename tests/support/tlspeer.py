@@ -69,9 +69,13 @@ class TlsPeer:
 
     def push(self) -> None:
         """Send what our TLS has made."""
-        for part in pieces(self._out.read(), self._step):
+        for part in pieces(self.take_ciphertext(), self._step):
             self.socket.sendall(part)
             run_idle(self._poller)
+
+    def take_ciphertext(self) -> bytes:
+        """What our TLS has made and nobody has sent."""
+        return self._out.read()
 
     def pull(self) -> bytes:
         """Give our TLS what has come; returns the ciphertext."""

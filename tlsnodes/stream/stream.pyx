@@ -429,6 +429,8 @@ cdef class Stream(Watcher):
 
 cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1:
     cdef BIO *bio
+    if poller is None:
+        raise TypeError("a stream needs a poller")
     if stream.fd >= 0 or stream.poller is not None:
         close_fd(fd)
         raise ValueError("a stream has one socket in its life")
@@ -525,6 +527,7 @@ cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
     # The oldest error is the cause, what follows is its echo.
     cdef const char *reason = ERR_reason_error_string(ERR_peek_error())
     cdef bint can_send = stream.unsent == 0
+    scratch.taken_size = 0
     if SSL_get_verify_result(stream.ssl) != X509_V_OK:
         reason = X509_verify_cert_error_string(SSL_get_verify_result(stream.ssl))
     ERR_clear_error()
@@ -573,6 +576,7 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
         if result != 1:
             break
         plain_size += part
+    scratch.taken_size = 0  # what came after close_notify, or after an error, is for nobody
     if result != 1:
         error = SSL_get_error(stream.ssl, result)
         if error == SSL_ERROR_ZERO_RETURN:
@@ -583,7 +587,11 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
             _tls_failed(stream, scratch)
             return 0
     if scratch.out_size and (stream.buffers.owner is None or stream.buffers.owner is stream):
-        _send(stream, scratch, NULL, 0)  # the answer to a key update
+        # An alert. A peer that asks for ever more of them and reads none would fill the memory.
+        if stream.unsent > OUT_FULL:
+            _fail(stream, b"asks for answers and does not read them")
+            return 0
+        _send(stream, scratch, NULL, 0)
     if opened:
         stream.on_open()
         if stream.state != OPEN:

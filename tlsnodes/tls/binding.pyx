@@ -43,6 +43,7 @@ cdef class TlsSettings:
         Raises:
             RuntimeError: OpenSSL does not know one of them.
         """
+        _check(self)
         SSL_CTX_set_options(self.context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION)
         # What is idle holds no buffers.
         SSL_CTX_set_mode(self.context, SSL_MODE_RELEASE_BUFFERS)
@@ -64,6 +65,7 @@ cdef class TlsSettings:
             CertificateError: no certificate in the PEM text, or one that OpenSSL's security level refuses.
             PrivateKeyError: no unencrypted key in the PEM text, or the key of another certificate.
         """
+        _check(self)
         _use_chain(self.context, certificate_pem)
         _use_key(self.context, key_pem)
 
@@ -79,7 +81,9 @@ cdef class TlsSettings:
         Raises:
             AuthorityError: there is none in the PEM text, or one of them cannot be read.
         """
-        cdef X509_STORE *store = X509_STORE_new()
+        cdef X509_STORE *store
+        _check(self)
+        store = X509_STORE_new()
         if store is NULL:
             raise MemoryError
         try:
@@ -185,8 +189,11 @@ cdef class PeerSettings(TlsSettings):
         SSL_SESSION_free(self.session)
 
     cdef SSL *begin(self) except NULL:
-        cdef SSL *ssl = SSL_new(self.settings.context)
+        cdef SSL *ssl
         cdef bint accepted
+        if self.settings is None:
+            raise TypeError("the settings of a peer were never made")
+        ssl = SSL_new(self.settings.context)
         if ssl is NULL:
             raise MemoryError
         SSL_set_app_data(ssl, <void *>self)
@@ -201,6 +208,12 @@ cdef class PeerSettings(TlsSettings):
             SSL_set_session(ssl, self.session)
         SSL_set_connect_state(ssl)
         return ssl
+
+
+cdef int _check(TlsSettings settings) except -1:
+    if settings.context is NULL:
+        raise TypeError(f"{type(settings).__name__} takes this from other settings")
+    return 0
 
 
 # ---- what OpenSSL calls

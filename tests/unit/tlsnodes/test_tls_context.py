@@ -157,7 +157,7 @@ def test_a_name_that_is_no_text_gets_the_first_certificate(poller: Poller) -> No
     client = TlsPeer(poller, peer, trusting_client(), name="aaaa.test")
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.do_handshake()
-    peer.sendall(client._out.read().replace(b"aaaa.test", b"\xff\x80\xc3\x01.test"))
+    peer.sendall(client.take_ciphertext().replace(b"aaaa.test", b"\xff\x80\xc3\x01.test"))
     run_until(poller, lambda: bool(client.pull()))
     assert server.stream.state == StreamState.HANDSHAKING  # it has answered
     server.stream.close()

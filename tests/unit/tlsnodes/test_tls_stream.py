@@ -16,6 +16,7 @@ from support.streams import Recorder, attached, run_until
 from support.tlspeer import TlsPeer, client_settings
 from tlsnodes.stream.poller import Poller
 from tlsnodes.stream.stream import StreamState
+from tlsnodes.tls.binding import TlsSettings
 from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, TlsClientContext, TlsContext, TlsServerName
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -253,6 +254,40 @@ def test_garbage_fails_with_a_reason(poller: Poller, garbage: bytes, failure: st
     good.close()
 
 
+def test_what_a_failed_stream_leaves_is_nobody_elses(poller: Poller) -> None:
+    failed, peer = attached(poller, make_context())
+    peer.sendall(b"\x16\x03\x01\xff\xff" + b"\x01" * 5_000)
+    run_until(poller, lambda: bool(failed.calls))
+    pair = Outgoing(poller, TlsServerName(client_context(), "app.example.test"))
+    pair.handshake()
+    pair.close()
+    failed.stream.close()
+    peer.close()
+
+
+def test_bytes_after_close_notify_are_ignored(poller: Poller) -> None:
+    pair = Pair(poller)
+    pair.client.tls.write(b"last")
+    with suppress(ssl.SSLWantReadError):
+        pair.client.tls.unwrap()
+    pair.socket.sendall(pair.client.take_ciphertext() + b"\x16\x03\x01" * 100)
+    run_until(poller, lambda: pair.stream.state == StreamState.PEER_CLOSED)
+    assert pair.server.received == b"last"
+    other = Outgoing(poller, TlsServerName(client_context(), "app.example.test"))
+    other.handshake()
+    other.close()
+    pair.server.send(b"answer")
+    pair.client.expect(b"answer")
+    pair.close()
+
+
+def test_wrong_settings_are_refused_not_followed(poller: Poller) -> None:
+    with pytest.raises(TypeError, match="takes this from other settings"):
+        TlsServerName(client_context(), "a.test").add_certificate(b"", b"")
+    with pytest.raises(TypeError, match="settings of no side"):
+        attached(poller, TlsSettings())
+
+
 def test_no_common_version_is_answered_by_an_alert(poller: Poller) -> None:
     # A ClientHello of TLS 1.1, which Python's client no longer makes.
     body = b"\x03\x02" + bytes(32) + b"\x00" + b"\x00\x02\xc0\x13" + b"\x01\x00"
@@ -281,7 +316,7 @@ def test_no_common_cipher_is_answered_by_an_alert(poller: Poller) -> None:
 def test_a_record_changed_on_the_way_is_never_delivered(poller: Poller, version: ssl.TLSVersion) -> None:
     pair = Pair(poller, version=version)
     pair.client.tls.write(b"pay 10")
-    record = bytearray(pair.client._out.read())
+    record = bytearray(pair.client.take_ciphertext())
     record[-1] ^= 1
     pair.socket.sendall(record)
     run_until(poller, lambda: pair.stream.state == StreamState.FAILED)
