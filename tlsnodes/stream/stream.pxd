@@ -51,6 +51,7 @@ cdef class Stream(Watcher):
     cdef readonly bint readable  # receive() may have more; who stopped early goes on when he likes
     cdef readonly bint hung_up  # a FIN or RST was seen: there is an end to come, even if nobody reads now
     cdef public object handler  # for Python: the hooks below call methods of their names
+    cdef public bytes preamble  # connect() sends it before everything else, unencrypted (PROXY protocol); or None
     cdef Poller poller
     cdef SharedBuffers buffers
     cdef SSL *ssl

@@ -20,6 +20,7 @@ class Handler(Protocol):
 
 class Stream(Watcher):
     handler: Handler | None
+    preamble: bytes | None
     @property
     def state(self) -> StreamState: ...
     @property

@@ -192,40 +192,34 @@ cdef class Stream(Watcher):
     # ---- beginning
 
     cpdef int attach(self, Poller poller, int fd, TlsSettings tls=None) except -1:
-        _begin(self, poller, fd, tls)
-        if tls is None:
-            self.state = OPEN
-        poller.add(self)
+        _check_unused(self, poller, fd)
+        try:
+            _begin(self, poller, fd, tls)
+            if tls is None:
+                self.state = OPEN
+            poller.add(self)
+        except BaseException:
+            self.close()
+            raise
         return 0
 
     cpdef int connect(self, Poller poller, bytes address, int port, TlsSettings tls=None) except -1:
-        cdef sockaddr_in v4
-        cdef sockaddr_in6 v6
-        cdef int fd, result
-        cdef int one = 1
+        cdef int fd
         if len(address) not in (4, 16):
             raise ValueError(f"a packed address has 4 or 16 bytes, not {len(address)}")
+        _check_unused(self, poller, -1)
         fd = socket(AF_INET if len(address) == 4 else AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
         if fd < 0:
             raise OSError(errno, "socket")
-        _begin(self, poller, fd, tls)
-        self.connecting = True
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-        if len(address) == 4:
-            memset(&v4, 0, sizeof(v4))
-            v4.sin_family = AF_INET
-            v4.sin_port = htons(port)
-            memcpy(&v4.sin_addr, <const uint8_t *>address, 4)
-            result = connect_fd(fd, <sockaddr *>&v4, sizeof(v4))
-        else:
-            memset(&v6, 0, sizeof(v6))
-            v6.sin6_family = AF_INET6
-            v6.sin6_port = htons(port)
-            memcpy(&v6.sin6_addr, <const uint8_t *>address, 16)
-            result = connect_fd(fd, <sockaddr *>&v6, sizeof(v6))
-        if result < 0 and errno != EINPROGRESS:
-            _fail(self, strerror(errno))
-        poller.add(self)
+        try:
+            _begin(self, poller, fd, tls)
+            self.connecting = True
+            if not _start_connecting(fd, address, port):
+                _fail(self, strerror(errno))
+            poller.add(self)
+        except BaseException:
+            self.close()
+            raise
         return 0
 
     # ---- receiving
@@ -427,19 +421,24 @@ cdef class Stream(Watcher):
 # ---- the parts of a stream's life
 
 
-cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1:
-    cdef BIO *bio
+cdef int _check_unused(Stream stream, Poller poller, int fd) except -1:
     if poller is None:
         raise TypeError("a stream needs a poller")
-    if stream.fd >= 0 or stream.poller is not None:
-        close_fd(fd)
+    if stream.poller is not None:
+        if fd >= 0:
+            close_fd(fd)
         raise ValueError("a stream has one socket in its life")
+    return 0
+
+
+cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1:
+    cdef BIO *bio
     stream.fd = fd
     stream.poller = poller
+    stream.state = HANDSHAKING
     if poller.shared is None:
         poller.shared = SharedBuffers()
     stream.buffers = poller.shared
-    stream.state = HANDSHAKING
     if tls is not None:
         stream.ssl = tls.begin()
         stream.tls = tls
@@ -450,6 +449,28 @@ cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1
         BIO_set_init(bio, 1)
         SSL_set_bio(stream.ssl, bio, bio)
     return 0
+
+
+cdef bint _start_connecting(int fd, bytes address, int port):
+    """False, and errno, when it has failed already."""
+    cdef sockaddr_in v4
+    cdef sockaddr_in6 v6
+    cdef int result
+    cdef int one = 1
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    if len(address) == 4:
+        memset(&v4, 0, sizeof(v4))
+        v4.sin_family = AF_INET
+        v4.sin_port = htons(port)
+        memcpy(&v4.sin_addr, <const uint8_t *>address, 4)
+        result = connect_fd(fd, <sockaddr *>&v4, sizeof(v4))
+    else:
+        memset(&v6, 0, sizeof(v6))
+        v6.sin6_family = AF_INET6
+        v6.sin6_port = htons(port)
+        memcpy(&v6.sin6_addr, <const uint8_t *>address, 16)
+        result = connect_fd(fd, <sockaddr *>&v6, sizeof(v6))
+    return result == 0 or errno == EINPROGRESS
 
 
 cdef void _release(Stream stream) noexcept:
@@ -487,9 +508,16 @@ cdef void _connected(Stream stream) noexcept:
     stream.connecting = False
     if error:
         _fail(stream, strerror(error))
-    elif stream.ssl is NULL:
+        return
+    if stream.preamble is not None:
+        _claim(stream)
+        if not _put_out(&stream.buffers.scratch, stream.preamble, len(stream.preamble)):
+            _fail(stream, b"out of memory")
+            return
+    if stream.ssl is NULL:
         stream.state = OPEN
         stream.on_open()
+        stream.flush()
     else:
         _shake_hands(stream, &stream.buffers.scratch)
 
@@ -522,6 +550,12 @@ cdef Py_ssize_t _take(Stream stream, Scratch *scratch) noexcept:
 # ---- TLS
 
 
+cdef inline void _clear_errors() noexcept:
+    # OpenSSL looks at the queue to tell what a result means. To look first is cheaper than to clear.
+    if ERR_peek_error():
+        ERR_clear_error()
+
+
 cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
     """The alert goes out if it can, and nothing after it."""
     # The oldest error is the cause, what follows is its echo.
@@ -542,7 +576,7 @@ cdef bint _shake_hands(Stream stream, Scratch *scratch) noexcept:
     """As far as what has come allows; True when the handshake is over."""
     cdef int result
     _claim(stream)
-    ERR_clear_error()
+    _clear_errors()
     result = SSL_do_handshake(stream.ssl)
     if result != 1 and SSL_get_error(stream.ssl, result) != SSL_ERROR_WANT_READ:
         _tls_failed(stream, scratch)
@@ -569,7 +603,7 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
         stream.state = OPEN
     elif stream.buffers.owner is not None and stream.buffers.owner is not stream:
         _claim(stream)
-    ERR_clear_error()
+    _clear_errors()
     # A record that is not whole yet stays with OpenSSL.
     while scratch.taken_size or SSL_pending(stream.ssl):
         result = SSL_read_ex(stream.ssl, scratch.plain_in + plain_size, PLAIN_SIZE - plain_size, &part)
@@ -605,7 +639,7 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
 
 cdef void _encrypt(Stream stream, Scratch *scratch, const uint8_t *data, size_t size) noexcept:
     cdef size_t written
-    ERR_clear_error()
+    _clear_errors()
     if SSL_write_ex(stream.ssl, data, size, &written) != 1:
         _tls_failed(stream, scratch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import struct
 import threading
@@ -205,6 +206,17 @@ def test_connect_where_there_is_no_way(poller: Poller) -> None:
 def test_a_packed_address_is_asked_for(poller: Poller) -> None:
     with pytest.raises(ValueError, match="4 or 16 bytes, not 9"):
         Stream().connect(poller, b"127.0.0.1", 80)
+
+
+def test_what_cannot_be_watched_is_closed(poller: Poller) -> None:
+    stream = Stream()
+    with Path("/dev/null").open("rb") as file:  # epoll takes no such file (EPERM)
+        number = os.dup(file.fileno())
+    with pytest.raises(OSError, match="epoll_ctl"):
+        stream.attach(poller, number)
+    assert stream.state == StreamState.CLOSED
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
 
 
 def test_a_stream_has_one_socket_in_its_life(poller: Poller) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -508,6 +509,29 @@ def test_sessions_with_a_server_are_resumed(poller: Poller, version: ssl.TLSVers
         resumed.append(info.resumed)
         pair.close()
     assert resumed == [False, True, True]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_preamble_goes_before_everything_else(poller: Poller, encrypted: bool) -> None:
+    client = Recorder()
+    client.stream.preamble = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    peer = TlsServerName(client_context(), "app.example.test") if encrypted else None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client.stream.connect(poller, socket.inet_aton("127.0.0.1"), listener.getsockname()[1], peer)
+        ours, _ = listener.accept()
+    run_until(poller, lambda: bool(select.select([ours], [], [], 0)[0]))
+    assert ours.recv(len(client.stream.preamble)) == client.stream.preamble
+    if encrypted:
+        server = TlsPeer(poller, ours, server_settings(), server_side=True)
+        server.handshake()
+        run_until(poller, lambda: client.stream.state == StreamState.OPEN)
+    client.send(b"x")
+    if encrypted:
+        server.expect(b"x")
+    else:
+        assert ours.recv(100) == b"x"
+    client.stream.close()
+    ours.close()
 
 
 def test_a_server_that_wants_a_certificate_gets_one(poller: Poller) -> None:
