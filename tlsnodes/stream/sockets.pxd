@@ -55,3 +55,7 @@ cdef extern from "<netinet/in.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
         TCP_NODELAY
+
+
+# Without Nagle's delay, to a packed address of 4 or 16 bytes. False, and errno, when it has failed already.
+cdef bint start_connecting(int fd, bytes address, int port) noexcept

@@ -10,6 +10,7 @@ none, and what receive() returned holds until any stream of the poller receives 
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from tlsnodes.stream.buffers cimport SharedBuffers
 from tlsnodes.stream.poller cimport Poller, Watcher
 from tlsnodes.tls.binding cimport TlsSettings
 from tlsnodes.tls.openssl cimport SSL
@@ -21,25 +22,6 @@ cpdef enum StreamState:
     PEER_CLOSED
     FAILED
     CLOSED
-
-
-cdef struct Scratch:
-    uint8_t *cipher_in  # what one recv took; plaintext of plain sockets
-    const uint8_t *taken  # what OpenSSL has not read of it yet
-    size_t taken_size
-    uint8_t *plain_in  # what was decrypted of it
-    uint8_t *gathered  # plaintext that was written and awaits encryption: one record at most
-    size_t gathered_size
-    uint8_t *out  # what the next send takes
-    size_t out_size
-    size_t out_room
-
-
-cdef class SharedBuffers:
-    """What the streams of one poller take turns in."""
-
-    cdef Scratch scratch
-    cdef Stream owner  # whose output is in scratch.gathered and scratch.out; None when both are empty
 
 
 cdef class Stream(Watcher):

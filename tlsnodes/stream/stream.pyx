@@ -1,183 +1,30 @@
 """Streams: see stream.pxd for the states and for what a module that is compiled against it may call."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strerror
 from posix.unistd cimport close as close_fd
 
 from tlsnodes.tls.handshake import HandshakeInfo, PeerCertificate
 
+from tlsnodes.stream.buffers cimport (
+    OUT_FULL,
+    PLAIN_SIZE,
+    RECEIVE_SIZE,
+    RECORD,
+    Scratch,
+    SharedBuffers,
+    new_bio,
+    put_out,
+)
 from tlsnodes.stream.poller cimport Poller, Watcher
-from tlsnodes.stream.sockets cimport (
-    AF_INET,
-    AF_INET6,
-    EPOLLERR,
-    EPOLLHUP,
-    EPOLLIN,
-    EPOLLOUT,
-    EPOLLRDHUP,
-    IPPROTO_TCP,
-    MSG_NOSIGNAL,
-    SHUT_WR,
-    SO_ERROR,
-    SO_LINGER,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-    getsockopt,
-    htons,
-    iovec,
-    linger,
-    msghdr,
-    recv,
-    send,
-    sendmsg,
-    setsockopt,
-    shutdown,
-    sockaddr,
-    sockaddr_in,
-    sockaddr_in6,
-    socket,
-    socklen_t,
-)
-from tlsnodes.stream.sockets cimport connect as connect_fd
+from tlsnodes.stream.sockets cimport *
 from tlsnodes.tls.binding cimport TlsSettings
-from tlsnodes.tls.openssl cimport (
-    BIO,
-    BIO_CTRL_FLUSH,
-    BIO_METHOD,
-    BIO_TYPE_SOURCE_SINK,
-    BIO_clear_retry_flags,
-    BIO_get_data,
-    BIO_get_new_index,
-    BIO_meth_new,
-    BIO_meth_set_ctrl,
-    BIO_meth_set_read,
-    BIO_meth_set_write,
-    BIO_new,
-    BIO_set_data,
-    BIO_set_init,
-    BIO_set_retry_read,
-    ERR_clear_error,
-    ERR_peek_error,
-    ERR_reason_error_string,
-    OPENSSL_free,
-    SSL_ERROR_WANT_READ,
-    SSL_ERROR_ZERO_RETURN,
-    SSL_RECEIVED_SHUTDOWN,
-    X509_V_OK,
-    SSL_SENT_SHUTDOWN,
-    SSL_do_handshake,
-    SSL_free,
-    SSL_get0_alpn_selected,
-    SSL_get0_peer_certificate,
-    SSL_get_cipher_name,
-    SSL_get_error,
-    SSL_get_servername,
-    SSL_get_verify_result,
-    SSL_get_version,
-    SSL_pending,
-    SSL_read_ex,
-    SSL_session_reused,
-    SSL_set_bio,
-    SSL_set_shutdown,
-    SSL_shutdown,
-    SSL_write_ex,
-    TLSEXT_NAMETYPE_host_name,
-    X509,
-    X509_verify_cert_error_string,
-    i2d_X509,
-)
-
-cdef enum:
-    RECORD = 16384
-    RECEIVE_SIZE = 65536
-    # One recv's worth, and what a record had before it.
-    PLAIN_SIZE = RECEIVE_SIZE + RECORD
-    # Sent at once when it gets fuller than this; four records and their headers.
-    OUT_FULL = 65536
-    OUT_SIZE = OUT_FULL + RECORD + 1024
+from tlsnodes.tls.openssl cimport *
 
 cdef const char *_NO_REASON = b"TLS failed, and OpenSSL says no more"
-
-
-# ---- OpenSSL reads from and writes to the scratch of the poller
-
-
-cdef int _bio_read(BIO *bio, char *data, int size) noexcept:
-    cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
-    cdef size_t count = <size_t>size if <size_t>size < scratch.taken_size else scratch.taken_size
-    BIO_clear_retry_flags(bio)
-    if count == 0:
-        BIO_set_retry_read(bio)
-        return -1
-    memcpy(data, scratch.taken, count)
-    scratch.taken += count
-    scratch.taken_size -= count
-    return <int>count
-
-
-cdef int _bio_write(BIO *bio, const char *data, int size) noexcept:
-    cdef Scratch *scratch = <Scratch *>BIO_get_data(bio)
-    BIO_clear_retry_flags(bio)
-    if not _put_out(scratch, <const uint8_t *>data, size):
-        return -1
-    return size
-
-
-cdef long _bio_control(BIO *bio, int command, long number, void *pointer) noexcept:
-    return command == BIO_CTRL_FLUSH
-
-
-cdef bint _put_out(Scratch *scratch, const uint8_t *data, size_t size) noexcept:
-    cdef uint8_t *moved
-    cdef size_t need = scratch.out_size + size
-    if need > scratch.out_room:  # a flight with a long certificate chain, or a lot of data while the socket is full
-        moved = <uint8_t *>realloc(scratch.out, need + RECORD)
-        if moved is NULL:
-            return False
-        scratch.out = moved
-        scratch.out_room = need + RECORD
-    memcpy(scratch.out + scratch.out_size, data, size)
-    scratch.out_size = need
-    return True
-
-
-cdef BIO_METHOD *_make_bio_method() except NULL:
-    cdef BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "shared buffers")
-    if method is NULL:
-        raise MemoryError
-    BIO_meth_set_read(method, _bio_read)
-    BIO_meth_set_write(method, _bio_write)
-    BIO_meth_set_ctrl(method, _bio_control)
-    return method
-
-
-cdef BIO_METHOD *_bio_method = _make_bio_method()
-
-
-cdef class SharedBuffers:
-    """What the streams of one poller take turns in."""
-
-    def __cinit__(self):
-        cdef Scratch *scratch = &self.scratch
-        scratch.cipher_in = <uint8_t *>malloc(RECEIVE_SIZE)
-        scratch.plain_in = <uint8_t *>malloc(PLAIN_SIZE)
-        scratch.gathered = <uint8_t *>malloc(RECORD)
-        scratch.out = <uint8_t *>malloc(OUT_SIZE)
-        scratch.out_room = OUT_SIZE
-        if not (scratch.cipher_in and scratch.plain_in and scratch.gathered and scratch.out):
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.scratch.cipher_in)
-        free(self.scratch.plain_in)
-        free(self.scratch.gathered)
-        free(self.scratch.out)
 
 
 cdef class Stream(Watcher):
@@ -214,7 +61,7 @@ cdef class Stream(Watcher):
         try:
             _begin(self, poller, fd, tls)
             self.connecting = True
-            if not _start_connecting(fd, address, port):
+            if not start_connecting(fd, address, port):
                 _fail(self, strerror(errno))
             poller.add(self)
         except BaseException:
@@ -256,7 +103,7 @@ cdef class Stream(Watcher):
         _claim(self)
         if self.ssl is NULL:
             if scratch.out_size + size <= RECORD:
-                _put_out(scratch, data, size)
+                put_out(scratch, data, size)
             else:
                 _send(self, scratch, data, size)
             return
@@ -442,35 +289,9 @@ cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1
     if tls is not None:
         stream.ssl = tls.begin()
         stream.tls = tls
-        bio = BIO_new(_bio_method)
-        if bio is NULL:
-            raise MemoryError
-        BIO_set_data(bio, &stream.buffers.scratch)
-        BIO_set_init(bio, 1)
+        bio = new_bio(&stream.buffers.scratch)
         SSL_set_bio(stream.ssl, bio, bio)
     return 0
-
-
-cdef bint _start_connecting(int fd, bytes address, int port):
-    """False, and errno, when it has failed already."""
-    cdef sockaddr_in v4
-    cdef sockaddr_in6 v6
-    cdef int result
-    cdef int one = 1
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    if len(address) == 4:
-        memset(&v4, 0, sizeof(v4))
-        v4.sin_family = AF_INET
-        v4.sin_port = htons(port)
-        memcpy(&v4.sin_addr, <const uint8_t *>address, 4)
-        result = connect_fd(fd, <sockaddr *>&v4, sizeof(v4))
-    else:
-        memset(&v6, 0, sizeof(v6))
-        v6.sin6_family = AF_INET6
-        v6.sin6_port = htons(port)
-        memcpy(&v6.sin6_addr, <const uint8_t *>address, 16)
-        result = connect_fd(fd, <sockaddr *>&v6, sizeof(v6))
-    return result == 0 or errno == EINPROGRESS
 
 
 cdef void _release(Stream stream) noexcept:
@@ -511,7 +332,7 @@ cdef void _connected(Stream stream) noexcept:
         return
     if stream.preamble is not None:
         _claim(stream)
-        if not _put_out(&stream.buffers.scratch, stream.preamble, len(stream.preamble)):
+        if not put_out(&stream.buffers.scratch, stream.preamble, len(stream.preamble)):
             _fail(stream, b"out of memory")
             return
     if stream.ssl is NULL:
@@ -649,7 +470,7 @@ cdef void _encrypt(Stream stream, Scratch *scratch, const uint8_t *data, size_t 
 
 cdef void _claim(Stream stream) noexcept:
     """The shared output is this stream's until it is flushed; another's goes out first."""
-    cdef Stream owner = stream.buffers.owner
+    cdef Stream owner = <Stream>stream.buffers.owner
     if owner is not stream:
         if owner is not None:
             owner.flush()
