@@ -18,6 +18,7 @@ class AlarmKind(StrEnum):
     NODE_HELD_DOWN = "node_held_down"
     NO_HEALTHY_NODE = "no_healthy_node"
     SWITCH_LOST = "switch_lost"
+    NODE_CONFIGURATION = "node_configuration"
 
 
 class AlarmKey(NamedTuple):

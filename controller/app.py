@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import socket
+import ssl
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,9 +38,10 @@ from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller, maybe_authority
 from controller.store.base import Fenced, Store, StoreUnavailable
 from controller.store.opening import MEMORY, StoreTls, open_store
-from pentaflow.config import Configuration, Switch, Tls
+from pentaflow.config import Configuration, Switch
 from pentaflow.config import Controller as ControllerSettings
 from pentaflow.errors import ConfigurationError
+from pentaflow.mutual import PeerProtocol
 from pentaflow.parsing import parse
 from pentaflow.serving import HttpServer, listen
 
@@ -395,15 +397,18 @@ async def run_controller(
                 log.info("nothing outlives this process: it has no store but its memory")
             lease_s = MEMORY_LEASE_S if store_url == MEMORY else settings.lease_s
             controller = Controller(given, store, name=name or socket.gethostname(), lease_s=lease_s)
-            await _serve(controller, listener, settings.tls, started)
+            await _serve(controller, listener, settings, started)
         finally:
             await store.close()
 
 
 async def _serve(
-    controller: Controller, listener: socket.socket, tls: Tls | None, started: Callable[[], None] | None
+    controller: Controller,
+    listener: socket.socket,
+    settings: ControllerSettings,
+    started: Callable[[], None] | None,
 ) -> None:
-    certificate, key = (tls.certificate, tls.key) if tls else (None, None)
+    certificate, key = (settings.tls.certificate, settings.tls.key) if settings.tls else (None, None)
     server = HttpServer(
         uvicorn.Config(
             controller,
@@ -412,6 +417,9 @@ async def _serve(
             lifespan="off",
             ssl_certfile=certificate,
             ssl_keyfile=key,
+            ssl_ca_certs=settings.agents_ca,
+            ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.agents_ca else ssl.CERT_NONE,
+            http=PeerProtocol if settings.agents_ca else "auto",
             timeout_graceful_shutdown=1,
         )
     )

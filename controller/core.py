@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from controller.actual import Actual
 from controller.addresses import probe_mac, vip_mac
 from controller.adoption import FirstRead
+from controller.agents import Agents
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
 from controller.announcements import announcement
 from controller.assignment import Assignment
@@ -96,6 +97,8 @@ class Core:
         self._first_read = FirstRead(now_ns)
         self._lost: dict[str, str] = {}
         self._alarms = Alarms(events)
+        self.agents = Agents()
+        self._lagging: dict[str, str] = {}
         self._stations_adopted: set[str] = set()
         self._configure(configuration)
 
@@ -389,6 +392,10 @@ class Core:
 
     def tick(self, limit: int, now_ns: int) -> Changes | None:
         """Time has passed: what waited for that; `limit` as for `tidy`."""
+        lagging = self.agents.lagging(now_ns)
+        if lagging != self._lagging:
+            self._lagging = lagging
+            self._raise_alarms(now_ns)
         guard = self.availability.guard
         if guard.is_holding:
             return (
@@ -454,6 +461,8 @@ class Core:
                 reasons[AlarmKey(AlarmKind.NO_HEALTHY_NODE, vserver.name)] = f"no node serves {vserver.vip}, {state}"
         for switch, reason in self._lost.items():
             reasons[AlarmKey(AlarmKind.SWITCH_LOST, switch)] = reason
+        for node, reason in self._lagging.items():
+            reasons[AlarmKey(AlarmKind.NODE_CONFIGURATION, node)] = reason
         self._alarms.set(reasons, now_ns)
 
     # Buckets on demand.

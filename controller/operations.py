@@ -108,6 +108,8 @@ class Operations:
             enforce: makes core and shells run another configuration.
         """
         self.in_force = in_force
+        self.changed = asyncio.Event()
+        """Set when another configuration is in force; then there is a new one of these."""
         self._core = core
         self._repository = repository
         self._base = base
@@ -116,6 +118,7 @@ class Operations:
         self._enforce_configuration = enforce
         self._turn = asyncio.Lock()
         self._plans: OrderedDict[str, PlannedChange] = OrderedDict()
+        self._expect_of_agents()
 
     # Configuration.
 
@@ -210,6 +213,13 @@ class Operations:
     def _enforce(self, wanted: InForce) -> None:
         self.in_force = wanted
         self._enforce_configuration(wanted.configuration)
+        self._expect_of_agents()
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _expect_of_agents(self) -> None:
+        names = {node.name for node in self.in_force.configuration.nodes}
+        self._core.agents.enforce(self.in_force.number, names, time.monotonic_ns())
 
     # Nodes.
 

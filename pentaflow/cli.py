@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pentaflow.config import MutualTls
 from pentaflow.errors import ConfigurationError, PentaflowError
 from pentaflow.files import load_configuration, read_credentials, read_file, read_node_configuration
 from pentaflow.logs import configure_logs
@@ -154,18 +156,29 @@ def controller(
 
 @app.command()
 def node(
-    path: ConfigurationFile,
-    name: Annotated[str, typer.Argument(help="Which node of the file this is.")],
+    path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML configuration file.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which node of the file this is.")] = None,
     workers: Annotated[str, typer.Option(metavar="N|auto", help="Worker processes; auto: one a processor.")] = "auto",
     vips: Annotated[VipKeeper, typer.Option(help="Who puts the VIPs on the loopback: the node, or somebody else.")] = (
         VipKeeper.MANAGED
     ),
     user: Annotated[str, typer.Option(help="Run the workers as this user, who needs no privilege.")] = "",
     drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What open requests get at the end.")] = 5,
+    controllers: Annotated[
+        list[str] | None, typer.Option("--controller", metavar="URL", help="Get the configuration from there.")
+    ] = None,
+    agent_name: Annotated[str, typer.Option("--name", help="With --controller: which node this is.")] = "",
+    ca: Annotated[Path | None, typer.Option(metavar="PEM", help="With it: authority of controllers.")] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="PEM", help="With it: the node's certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="With it: its private key.")] = None,
 ) -> None:
-    """Run a TLS proxy node. SIGHUP: read the configuration again. SIGTERM: drain and end; once more: end now."""
+    """Run a TLS proxy node, of a file or, with --controller, as the agent of a controller.
+
+    SIGHUP: read the configuration again. SIGTERM: drain and end; once more: end now.
+    """
     import uvloop
 
+    from tlsnodes.agent import run_agent
     from tlsnodes.node import NodeOptions, run_node
     from tlsnodes.supervisor import WorkerOptions
 
@@ -173,6 +186,21 @@ def node(
         workers=WorkerOptions(count=_parse_workers(workers), user=user, drain_s=drain),
         holds_vips=vips is VipKeeper.MANAGED,
     )
+    if controllers:
+        if path is not None or not (agent_name and ca and cert and key):
+            raise ConfigurationError("--controller", "needs --name, --ca, --cert and --key, and no file")
+        for url in controllers:
+            if not url.startswith("https://"):
+                raise ConfigurationError("--controller", f"{url!r} is not https://HOST:PORT")
+        urls = [url.rstrip("/") for url in controllers]
+        tls = MutualTls(ca=ca, certificate=cert, key=key)
+        agent_options = replace(options, management_tls=tls)
+        _serve(lambda: run_agent(urls, agent_name, tls, agent_options), loop_factory=uvloop.new_event_loop)
+        return
+    if path is None or name is None:
+        raise ConfigurationError("node", "needs CONFIG and NAME, or --controller")
+    if agent_name or ca or cert or key:
+        raise ConfigurationError("--name, --ca, --cert and --key", "go with --controller")
 
     def load() -> NodeConfiguration:
         return read_node_configuration(load_configuration(path), name)

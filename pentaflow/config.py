@@ -215,12 +215,16 @@ class Tls(Model):
 
 
 class Controller(Model):
-    """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`."""
+    """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`.
+
+    `agents_ca`: whose certificates nodes' agents show.
+    """
 
     rest: Endpoint = HostPort(host="127.0.0.1", port=8080)
     tls: Tls | None = None
     tokens: Path | None = None
     rest_is_open: bool = False
+    agents_ca: Path | None = None
     lease_s: Integer = Field(default=5, ge=2, le=60)
     health: Health = Health()
     election: Election = Election()
@@ -235,6 +239,8 @@ class Controller(Model):
                 f"rest on {self.rest.host} needs tls and tokens; only loopback may be open to everybody,"
                 " or, in a network of its own, any address with rest_is_open: true"
             )
+        if self.agents_ca is not None and self.tls is None:
+            raise ValueError("agents_ca needs tls: agents come over mutual TLS only")
         return self
 
 

@@ -29,7 +29,7 @@ def server_context(tls: MutualTls, place: str) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load_identity(context, tls, place)
-    trust(context, tls, ssl.CERT_REQUIRED)
+    _trust(context, tls)
     return context
 
 
@@ -37,15 +37,8 @@ def client_context(tls: MutualTls, place: str) -> ssl.SSLContext:
     """For a client that shows its certificate and checks the server's, its name included; see `server_context`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     load_identity(context, tls, place)
-    trust(context, tls, ssl.CERT_REQUIRED)
+    _trust(context, tls)
     return context
-
-
-def trust(context: ssl.SSLContext, tls: MutualTls, mode: ssl.VerifyMode) -> None:
-    """Check the other side's certificate by the authority."""
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=tls.ca)
-    context.verify_mode = mode
 
 
 def load_identity(context: ssl.SSLContext, tls: MutualTls, place: str) -> None:
@@ -71,6 +64,13 @@ class PeerProtocol(H11Protocol):
         connection = transport.get_extra_info("ssl_object")
         if connection:
             self.app_state = {**self.app_state, _PEER: _names(connection.getpeercert() or {})}
+
+
+def _trust(context: ssl.SSLContext, tls: MutualTls) -> None:
+    """Check the other side's certificate by the authority."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cafile=tls.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
 
 
 def maybe_peer_names(scope: Mapping[str, Any]) -> frozenset[str] | None:

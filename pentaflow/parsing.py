@@ -105,6 +105,7 @@ def _rebase(configuration: Configuration, base: Path) -> Configuration:
                 "health": c.health.model_copy(update={"management": management}),
                 "tls": c.tls and tls(c.tls),
                 "tokens": c.tokens and base / c.tokens,
+                "agents_ca": c.agents_ca and base / c.agents_ca,
             }
         )
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
-from controller.api import configuration, events, intents, metrics, objects, plans, problems, state
+from controller.api import agents, configuration, events, intents, metrics, objects, plans, problems, state
 from controller.api.access import Authenticator
 from controller.api.description import ERRORS, describe
 from controller.api.limits import BodyLimit
@@ -67,5 +67,6 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
         metrics.router,
     ):
         api.include_router(router, responses=ERRORS)
+    api.include_router(agents.router)
     describe(api)
     return api

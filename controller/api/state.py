@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from controller.agents import Agents
 from controller.api import views
 from controller.api.access import Admin, Operator, Viewer
 from controller.api.objects import Name
@@ -72,6 +73,8 @@ class NodeRow(BaseModel):
     response_ms: float | None
     failed: int | None
     last_sweep_s: float | None
+    configuration_version: int | None = Field(description="Null: the node has no agent.")
+    configuration_error: str
 
 
 class ServerRow(BaseModel):
@@ -227,7 +230,8 @@ async def bucket_table(
 @router.get("/tables/nodes", tags=["tables"])
 async def node_table(request: Request, _: Viewer) -> list[NodeRow]:
     """All nodes, with what they said of themselves last."""
-    return [_node_row(view) for view in views.nodes(_running(request)).values()]
+    running = _running(request)
+    return [_node_row(view, running.core.agents) for view in views.nodes(running).values()]
 
 
 @router.get("/tables/servers", tags=["tables"])
@@ -241,7 +245,7 @@ async def summary(request: Request, _: Viewer) -> SummaryView:
     """The cluster in one line."""
     running = _running(request)
     core = running.core
-    rows = [_node_row(view) for view in views.nodes(running).values()]
+    rows = [_node_row(view, running.core.agents) for view in views.nodes(running).values()]
     return SummaryView(
         switches=len(core.configuration.switches),
         switches_ready=sum(session.state is SessionState.READY for session in running.sessions),
@@ -290,7 +294,8 @@ async def confirm(request: Request, _: Operator) -> None:
     _running(request).operations.confirm_mass_failure()
 
 
-def _node_row(view: views.NodeView) -> NodeRow:
+def _node_row(view: views.NodeView, agents: Agents) -> NodeRow:
+    report = agents.maybe_report(view.name)
     document = StatusDocument.maybe(view.status)
     servers = [server for vserver in document.vservers for server in vserver.servers] if document else []
     return NodeRow(
@@ -307,6 +312,8 @@ def _node_row(view: views.NodeView) -> NodeRow:
         response_ms=_average(servers),
         failed=sum(server.failed for server in servers) if document else None,
         last_sweep_s=view.status_age_s,
+        configuration_version=report.version if report else None,
+        configuration_error=report.error if report else "",
     )
 
 

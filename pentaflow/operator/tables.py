@@ -70,6 +70,7 @@ def nodes(rows: Iterable[Mapping[str, Any]]) -> Table:
         ">hits",
         ">response ms",
         ">failed",
+        ">version",
         "mac",
         "management",
     )
@@ -84,6 +85,7 @@ def nodes(rows: Iterable[Mapping[str, Any]]) -> Table:
             _number(row["hits"]),
             _number(row["response_ms"], ".1f"),
             _number(row["failed"]),
+            _number(row["configuration_version"]),
             row["mac"],
             row["management"] or _DASH,
         )

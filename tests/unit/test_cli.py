@@ -86,6 +86,30 @@ def test_servers_refuse_a_missing_certificate_before_they_start(configuration: P
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ((), "node: needs CONFIG and NAME, or --controller"),
+        (("array.yaml", "n1", "--workers", "0"), "--workers: '0' is neither auto nor a number from 1 to 256"),
+        (("array.yaml", "n1", "--name", "n1"), "--name, --ca, --cert and --key: go with --controller"),
+        (
+            ("--controller", "https://a", "--name", "n1", "--ca", "x"),
+            "--controller: needs --name, --ca, --cert and --key, and no file",
+        ),
+        (
+            ("--controller", "http://a", "--name", "n1", "--ca", "x", "--cert", "x", "--key", "x"),
+            "--controller: 'http://a' is not https://HOST:PORT",
+        ),
+        (
+            ("--controller", "https://a", "--name", "n1", "--ca", "x", "--cert", "x", "--key", "x"),
+            "agent.certificate: cannot read x: No such file or directory",
+        ),
+    ],
+)
+def test_a_node_that_cannot_be(options: tuple[str, ...], sentence: str) -> None:
+    assert_refused(pentaflow("node", *options), sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
         (
             ("--store", "redis://a:1"),
             "--store: 'redis://a:1' is not memory:, sqlite:PATH or etcd://HOST:PORT[,HOST:PORT]",

@@ -54,10 +54,10 @@ def test_drains() -> None:
 
 def test_what_is_not_known_is_a_dash() -> None:
     row = {"node": "n1", "mac": "m", "management": "a", "state": "active", "health": "up", "weight": 1, "buckets": 1024}
-    unknown = dict.fromkeys(("hits", "open_connections", "response_ms", "failed"))
+    unknown = dict.fromkeys(("hits", "open_connections", "response_ms", "failed", "configuration_version"))
     assert text_of(tables.nodes([row | unknown])).splitlines()[1].split() == [
         *("n1", "active", "up", "1", "1,024"),
-        *("-" * 4),
+        *("-" * 5),
         *("m", "a"),
     ]
 
