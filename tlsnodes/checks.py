@@ -12,6 +12,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -32,6 +33,8 @@ _MAX_STATUS_LINE = 8192
 
 Report = Callable[[str, int, Judgement], None]
 """Is told the pool's name, the server's id and what checks say of it."""
+
+Read = Callable[[Path, str], bytes]
 
 _log = structlog.get_logger()
 
@@ -60,28 +63,29 @@ class ServerChecks:
     Args:
         pools: their configuration.
         report: is called from `run`.
+        read: path and what errors call it → contents of a file that they name.
 
     Raises:
         ConfigurationError: a certificate authority cannot be read.
     """
 
-    def __init__(self, pools: Sequence[Pool], report: Report) -> None:
+    def __init__(self, pools: Sequence[Pool], report: Report, *, read: Read = read_file) -> None:
         self._report = report
         self._subjects: dict[tuple[str, int], _Subject] = {}
         for pool in pools:
             if pool.check is not None or pool.agent_check is not None:
-                trust = _maybe_trust(pool)
+                trust = _maybe_trust(pool, read)
                 for server in pool.servers:
                     self._subjects[pool.name, server.id] = _Subject(pool, server, trust)
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
 
-    def succeeded_by(self, pools: Sequence[Pool]) -> ServerChecks:
+    def succeeded_by(self, pools: Sequence[Pool], *, read: Read = read_file) -> ServerChecks:
         """The checks of another configuration; they know what these do of servers that are checked as before.
 
         Raises:
             ConfigurationError: as `__init__`.
         """
-        successor = ServerChecks(pools, self._report)
+        successor = ServerChecks(pools, self._report, read=read)
         known = {subject.key: subject for subject in self._subjects.values()}
         for subject in successor._subjects.values():
             if (old := known.get(subject.key)) is not None:
@@ -214,7 +218,7 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         raise CheckFailed("the first line is too long") from None
 
 
-def _maybe_trust(pool: Pool) -> ssl.SSLContext | None:
+def _maybe_trust(pool: Pool, read: Read) -> ssl.SSLContext | None:
     check = pool.check
     if check is None or check.protocol is not CheckProtocol.HTTPS:
         return None
@@ -224,6 +228,6 @@ def _maybe_trust(pool: Pool) -> ssl.SSLContext | None:
         trust.verify_mode = ssl.CERT_NONE
         return trust
     place = f"pool {pool.name}: check.ca"
-    authority = read_file(check.ca, place)
+    authority = read(check.ca, place)
     check_certificates(authority, place)
     return ssl.create_default_context(cadata=authority.decode())

@@ -7,20 +7,21 @@ from typing import Any
 
 _KEYS = ("id", "name")
 """What tells the items of a list apart."""
-_SAME = frozenset({*_KEYS, "address", "weight", "pool"})
+_MEANS = ("average_", "recent_")
+_SAME = frozenset({*_KEYS, "address", "weight", "effective_weight", "pool"})
 """What is the same for all workers."""
 
 
 def merge_statuses(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One document of several that are alike.
 
-    Numbers are added up, but for averages (`average_…`), which count as often as there were `hits`; what is true for
-    one is true; lists are merged item by item, by their id or name.
+    Numbers are added up, but for averages, which count as often as there were `hits`; what is true for one is true;
+    words that differ are all said; lists are merged item by item, by their id or name.
     """
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for document in documents for name in document):
         having = [document for document in documents if name in document]
-        if name.startswith("average_"):
+        if name.startswith(_MEANS):
             merged[name] = _average([(document[name], document.get("hits", 1)) for document in having])
         elif name in _SAME:
             merged[name] = having[0][name]
@@ -40,6 +41,8 @@ def _merge(values: Sequence[Any]) -> Any:
             return merge_statuses(values)
         case list():
             return _merge_lists(values)
+        case str():
+            return "; ".join(dict.fromkeys(values))
         case _:
             return first
 

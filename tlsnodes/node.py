@@ -217,6 +217,9 @@ class RunningNode:
         """The status document."""
         documents = await self._supervisor.statuses()
         merged = merge_statuses([{"vservers": document["vservers"]} for document in documents])
+        for vserver in merged.get("vservers", []):
+            for server in vserver["servers"]:
+                server["checks"] = self._supervisor.describe_checks(vserver["pool"], server["id"])
         configuration = self._supervisor.configuration
         return {
             "node": self._node.name,

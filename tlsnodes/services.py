@@ -21,6 +21,7 @@ from tlsnodes.assembly import make_pool, make_proxy
 from tlsnodes.listeners import BACKLOG, Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
 from tlsnodes.proxy import ClientConnection
+from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.statistics import VserverStatistics, describe_server
 from tlsnodes.vserver import VserverProxy
 
@@ -182,6 +183,12 @@ class Services:
             for name, function in question.vservers.items()
             if name in served
         }
+
+    def apply_check(self, pool: str, server_id: int, judgement: Judgement, now: float) -> None:
+        """Tell every vserver with that pool what checks say of a server; `now`: the loop's time."""
+        for listener in self._listeners.values():
+            if listener.service.recipe.pool.name == pool:
+                listener.service.proxy.pool.apply_check(server_id, judgement, now)
 
     def _all(self) -> Iterator[_Service]:
         yield from (listener.service for listener in self._listeners.values())

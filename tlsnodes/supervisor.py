@@ -13,9 +13,9 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -26,8 +26,10 @@ from pentaflow.errors import HostError
 from pentaflow.logs import log_settings
 from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
+from tlsnodes.checks import ServerChecks
 from tlsnodes.listeners import Address, bind_all
 from tlsnodes.open_connections import Question
+from tlsnodes.scheduling.judgement import Judgement
 
 CALL_S = 60.0
 """How long a worker may take to prepare a configuration."""
@@ -105,6 +107,10 @@ class Supervisor:
         self._keepers: list[asyncio.Task[None]] = []
         self._retiring: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._checks = ServerChecks((), self._judge)
+        self._checking: asyncio.Task[None] | None = None
+        self._judgements: dict[tuple[str, int], Judgement] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
         self.configuration: NodeConfiguration | None = None
@@ -134,6 +140,7 @@ class Supervisor:
             if not ready:
                 raise HostError(f"node {configuration.node.name}", "no worker runs; they are being started again")
             try:
+                checks = self._checks.succeeded_by(configuration.pools, read=configuration.read)
                 await self._prepare(ready, configuration)
                 if self._vips is not None:
                     await asyncio.to_thread(self._vips.hold, {vserver.vip for vserver in configuration.vservers})
@@ -144,6 +151,7 @@ class Supervisor:
             self.configuration = configuration
             await asyncio.gather(*(self._commit(worker, configuration) for worker in ready))
             self._close_sockets({Address.of(vserver) for vserver in configuration.vservers})
+            self._check_by(checks)
         self._retire()
 
     async def _prepare(self, workers: Sequence[_Worker], configuration: NodeConfiguration) -> None:
@@ -218,6 +226,31 @@ class Supervisor:
             if used <= wanted:
                 return
             await asyncio.sleep(RETIRED_S)
+
+    # Checks of servers: made once for all workers.
+
+    def _check_by(self, checks: ServerChecks) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
+        self._checks = checks
+        self._judgements.clear()
+        self._checking = asyncio.create_task(checks.run())
+        self._checking.add_done_callback(_checking_ended)
+
+    def _judge(self, pool: str, server_id: int, judgement: Judgement) -> None:
+        self._judgements[pool, server_id] = judgement
+        self._tell(self._workers, {(pool, server_id): judgement})
+
+    def _tell(self, workers: Sequence[_Worker], judgements: Mapping[tuple[str, int], Judgement]) -> None:
+        for worker in workers:
+            if worker.is_ready:
+                task = asyncio.create_task(_tell(worker, dict(judgements)))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+
+    def describe_checks(self, pool: str, server_id: int) -> dict[str, Any] | None:
+        """The counts of a server's checks; None if it is not checked."""
+        return self._checks.describe(pool, server_id)
 
     # Questions.
 
@@ -326,6 +359,7 @@ class Supervisor:
             try:
                 await self._prepare([worker], configuration)
                 await self._commit(worker, configuration)
+                self._tell([worker], self._judgements)
             except HostError as error:
                 _log.error("worker cannot be given its configuration", worker=worker.number, reason=str(error))
                 worker.kill()
@@ -346,14 +380,26 @@ class Supervisor:
     async def end(self) -> None:
         """End all workers now, close all sockets, take off all VIPs."""
         self._is_ending = True
-        for task in (*self._keepers, *([self._retiring] if self._retiring else [])):
-            task.cancel()
+        for task in (*self._keepers, *self._telling, self._retiring, self._checking):
+            if task is not None:
+                task.cancel()
         for worker in self._workers:
             worker.kill()
         self._close_sockets(set())
         await asyncio.gather(*(worker.gone.wait() for worker in self._workers if worker.caller is not None))
         if self._vips is not None:
             await asyncio.to_thread(self._vips.keep_only, set())
+
+
+async def _tell(worker: _Worker, judgements: Mapping[tuple[str, int], Judgement]) -> None:
+    with suppress(ChannelLost, TimeoutError):  # its successor is told
+        for (pool, server_id), judgement in judgements.items():
+            await worker.call("judge", pool=pool, server_id=server_id, judgement=asdict(judgement))
+
+
+def _checking_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("checks of servers ended", exc_info=error)
 
 
 def _check_user(name: str) -> None:

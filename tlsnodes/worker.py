@@ -23,6 +23,7 @@ from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.channel import Message, Responder
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import Question
+from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.services import Services
 
 SWEEP_S = 0.25
@@ -72,6 +73,9 @@ class Worker:
                 await self._services.commit(sockets)
             case "abort":
                 self._services.abort()
+            case "judge":
+                judgement = Judgement(**given["judgement"])
+                self._services.apply_check(given["pool"], given["server_id"], judgement, self._loop.time())
             case "status":
                 return self._describe()
             case "open-connections":

@@ -164,6 +164,30 @@ async def test_hanging_up_reloads(tmp_path: Path) -> None:
         await eventually(is_new, "the new certificate")
 
 
+async def test_a_worker_that_was_started_again_knows_what_checks_have_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        pool = node.document["pools"][0]
+        pool["servers"].append({"name": "dead", "id": 2, "address": f"127.0.0.1:{free_port()}"})
+        pool["check"] = {"protocol": "tcp", "interval_ms": 100, "timeout_ms": 1000}
+        node.write(node.document)
+        assert (await node.reload()).status_code == 200
+
+        async def are_judged() -> bool:
+            servers = (await node.running.vserver_status())["servers"]
+            return [server["up"] for server in servers] == [True, False]
+
+        await eventually(are_judged, "both workers know that one server is dead")
+        victim, _ = await node.workers()
+        os.kill(victim["pid"], signal.SIGKILL)
+
+        async def is_back() -> bool:
+            return [worker["restarts"] for worker in await node.workers()] == [1, 0]
+
+        await eventually(is_back, "the worker is back")
+        await eventually(are_judged, "it was told")
+        assert (await node.running.vserver_status())["servers"][1]["checks"]["failed"] > 0
+
+
 def other_key(document: Document, folder: Path) -> None:
     (folder / "server.key").write_bytes(make_certificate("other.test").key_pem)
 

@@ -39,6 +39,13 @@ def test_items_of_lists_are_matched_by_id_and_averages_weighed_by_hits() -> None
     assert merged == {"servers": [server("w1", 1, 40, 4.0), server("w2", 2, 1, 8.0)]}
 
 
+def test_words_that_differ_are_all_said() -> None:
+    rows = [{"id": 1, "state": state} for state in ("up", "ejected for another 3 s", "up")]
+    assert merge_statuses([{"servers": [row]} for row in rows]) == {
+        "servers": [{"id": 1, "state": "up; ejected for another 3 s"}]
+    }
+
+
 def test_nobody_says_nothing() -> None:
     assert merge_statuses([]) == {}
     assert merge_statuses([{"servers": [server("w1", 1, 0, None)]}] * 2)["servers"][0]["average_response_ms"] is None
