@@ -72,7 +72,6 @@ class Service:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
             )
 
     def check(self) -> None:
@@ -134,7 +133,7 @@ class Service:
         self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and to those that it has started."""
+        """Send a signal to the process, which leads a session of its own, and to those that it has started."""
         os.killpg(self.pid, number)
 
 
