@@ -134,7 +134,8 @@ class Proxy(StrEnum):
         """Its command line, run in the folder of its files."""
         match self:
             case Proxy.NODE:
-                return [sys.executable, "-m", "pentaflow", "--log-level", "warning", "node", "array.yaml", "n1"]
+                node = ("node", "array.yaml", "n1", "--workers", "1", "--vips", "external")
+                return [sys.executable, "-m", "pentaflow", "--log-level", "warning", *node]
             case Proxy.HAPROXY:
                 return ["haproxy", "-q", "-db", "-f", "haproxy.conf"]
             case Proxy.NGINX:
