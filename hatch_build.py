@@ -14,12 +14,12 @@ _IN_WHEELS = {"mininet/pentaflow_mn.py": "pentaflow_mn.py", "p4/build": "pentafl
 
 
 class CompiledModulesHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's base class is untyped here
-    """Builds the Cython modules of `tlsnodes` and `tlsnodes.tls._openssl`; the wheel is bound to this platform."""
+    """Builds the Cython modules of `tlsnodes`; the wheel is bound to this platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Hatch calls this before it collects files; `version` is "standard" or "editable"."""
         root = Path(self.root)
-        made = [*_load(root / "tlsnodes/build.py").build(root), _load(root / "tlsnodes/tls/build.py").build(root)]
+        made = _load(root / "tlsnodes/build.py").build(root)
         build_data["artifacts"].extend(str(module.relative_to(root)) for module in made)
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

@@ -214,6 +214,43 @@ class Tls(Model):
     key: Path
 
 
+class ClientCertificates(Model):
+    """Client certificates of a vserver [N1]: checked against `ca`, and against `crl` if there is one.
+
+    Without one a client is turned away in the handshake if it is `required`; a certificate that does not verify always
+    is. What servers learn of it is in the field Client-Cert (RFC 9440).
+    """
+
+    ca: Path
+    crl: Path | None = None
+    required: bool = True
+
+
+class TlsPolicy(StrEnum):
+    """Mozilla's recommendations: versions, ciphers and curves."""
+
+    INTERMEDIATE = "intermediate"  # TLS 1.2 and 1.3
+    MODERN = "modern"  # TLS 1.3
+
+
+class SitedTls(Tls):
+    """A certificate with the OCSP response that is stapled to it (a file in DER, read again with each reload)."""
+
+    ocsp: Path | None = None
+
+
+class VserverTls(SitedTls):
+    """What a vserver shows its clients.
+
+    Of `more` certificates a client gets the one that has the name it asks for, else the first one; there may be an RSA
+    and an ECDSA certificate for the same name.
+    """
+
+    more: tuple[SitedTls, ...] = ()
+    policy: TlsPolicy = TlsPolicy.INTERMEDIATE
+    clients: ClientCertificates | None = None
+
+
 class Controller(Model):
     """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`.
 
@@ -365,6 +402,25 @@ class Timeouts(Model):
     keepalive_s: Seconds = 60
     connect_s: Seconds = 3
     response_s: Seconds = 60
+    tunnel_s: Seconds = 3600
+
+
+class Limits(Model):
+    """What clients may take of a node, and how slow they may be [N5]; null: as much as there is.
+
+    A node's workers share `max_connections` and `max_requests` evenly; `max_connections_per_client` (of one address)
+    counts in each worker. Beyond them connections are closed, and requests answered with 503 and Retry-After. Slower
+    than `min_rate` bytes a second, for `min_rate_after_s` on end, no client may send a body or take a response.
+    """
+
+    max_connections: Annotated[Integer, Field(ge=1)] | None = None
+    max_connections_per_client: Annotated[Integer, Field(ge=1)] | None = None
+    max_requests: Annotated[Integer, Field(ge=1)] | None = None
+    max_head_bytes: Integer = Field(default=65_536, ge=1024, le=1_048_576)
+    max_fields: Integer = Field(default=128, ge=8, le=1024)
+    max_body_bytes: Annotated[Integer, Field(ge=0)] | None = None
+    min_rate: Integer = Field(default=500, ge=0)
+    min_rate_after_s: Seconds = 10
 
 
 class AssignmentMode(StrEnum):
@@ -404,6 +460,7 @@ class Vserver(Model):
     pool: Name | None = None
     persistence: Persistence = Persistence()
     timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
     nodes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     probe: UdpProbe = UdpProbe()
     schedulers: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

@@ -34,7 +34,7 @@ class Protocol(StrEnum):
 
 # What only one mode has.
 _OF_MODE = {
-    VserverMode.HTTPS: ("tls", "pool", "persistence", "timeouts"),
+    VserverMode.HTTPS: ("tls", "pool", "persistence", "timeouts", "limits"),
     VserverMode.DIRECT: ("nodes", "probe"),
 }
 _NEEDED = {

@@ -2,59 +2,96 @@
 
 from __future__ import annotations
 
+import math
 import random
+import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 
-from pentaflow.config import CookieMode, Pool, Vserver
+from pentaflow.config import CookieMode, Limits, Pool, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import parse_secret
-from tlsnodes.exchange import ExchangeRules
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
+from tlsnodes.proxy.rules import ProxyRules
+from tlsnodes.proxy.statistics import VserverStatistics
+from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.pool import ServerPool
-from tlsnodes.statistics import VserverStatistics
-from tlsnodes.tls.old_context import CertificateError, PrivateKeyError, TlsContext
-from tlsnodes.vserver import VserverProxy
+from tlsnodes.scheduling.server import ServerState
+from tlsnodes.stream.poller import Poller
+from tlsnodes.tls.context import KeyedCertificate, TlsContext
+from tlsnodes.tls.errors import CertificateError, PrivateKeyError
 
 
 def make_proxy(
+    poller: Poller,
     vserver: Vserver,
     pool: ServerPool,
     *,
     node_name: str,
     files: Mapping[Path, bytes],
     statistics: VserverStatistics,
+    workers: int,
 ) -> VserverProxy:
     """A vserver's proxy.
 
     Args:
+        poller: of the worker.
         vserver: what is configured.
         pool: its servers.
         node_name: for `Via`.
         files: path → contents of what the vserver names.
         statistics: where it counts; a successor goes on where the one before it was.
+        workers: how many share the vserver's limits.
 
     Raises:
-        ConfigurationError: a certificate, key or secret is not usable.
+        ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
     """
-    return VserverProxy(
-        name=vserver.name,
-        node_name=node_name,
+    rules = ProxyRules(
         tls=_make_tls(vserver, files),
-        pool=pool,
-        rules=ExchangeRules(
-            injection=_make_injection(vserver, files),
-            forwarding=ForwardingRules(node_name=node_name, scheme="https", port=vserver.port),
-            via=via_line(node_name),
-            via_1_0=via_line(node_name, http_1_0=True),
-        ),
+        injection=_make_injection(vserver, files),
+        forwarding=ForwardingRules(node_name=node_name, scheme="https", port=vserver.port),
+        via=via_line(node_name),
+        via_1_0=via_line(node_name, http_1_0=True),
         timeouts=vserver.timeouts,
-        limits=HeadLimits(),
+        limits=_shared(vserver.limits, workers),
+        head=HeadLimits(size=vserver.limits.max_head_bytes, fields=vserver.limits.max_fields),
+    )
+    return VserverProxy(
+        poller,
+        name=vserver.name,
+        rules=rules,
+        pool=pool,
+        addresses={server.id: _address(server, f"pool {pool.name}: server {server.name}") for server in pool.servers},
         statistics=statistics,
     )
+
+
+def _shared(limits: Limits, workers: int) -> Limits:
+    """A worker's part of what workers share."""
+
+    def part(limit: int | None) -> int | None:
+        return None if limit is None else math.ceil(limit / workers)
+
+    return limits.model_copy(
+        update={"max_connections": part(limits.max_connections), "max_requests": part(limits.max_requests)}
+    )
+
+
+def _address(server: ServerState, place: str) -> tuple[bytes, int]:
+    """Packed IP address and port."""
+    try:
+        return ip_address(server.host).packed, server.port
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigurationError(place, f"{server.host} has no address: {error.strerror}") from None
+    return ip_address(found[0][4][0]).packed, server.port
 
 
 def make_pool(pool: Pool, *, workers: int) -> ServerPool:
@@ -67,7 +104,10 @@ def _make_tls(vserver: Vserver, files: Mapping[Path, bytes]) -> TlsContext:
     assert vserver.tls is not None  # the schema has made sure
     certificate, key = vserver.tls.certificate, vserver.tls.key
     try:
-        return TlsContext(certificate_pem=files[certificate], key_pem=files[key], session_context=vserver.name)
+        return TlsContext(
+            certificates=[KeyedCertificate(certificate_pem=files[certificate], key_pem=files[key])],
+            session_context=vserver.name,
+        )
     except CertificateError as error:
         raise ConfigurationError(f"{place}: tls.certificate", f"{certificate}: {error}") from None
     except PrivateKeyError as error:

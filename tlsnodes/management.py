@@ -90,7 +90,7 @@ def create_management(node: ManagedNode) -> Starlette:
         if error.status_code == HTTPStatus.NOT_FOUND:
             detail = f"there is only {', '.join(paths[:-1])} and {paths[-1]}"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            detail = f"only {headers['Allow']}"
+            detail = f"only {', '.join(sorted(headers['Allow'].split(', ')))}"
         phrase = HTTPStatus(error.status_code).phrase
         return PlainTextResponse(f"{error.status_code} {phrase}: {detail}\n", error.status_code, headers)
 

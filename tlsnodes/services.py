@@ -7,23 +7,30 @@ on with the proxy that they began with until they end.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from pentaflow.config import Pool, Vserver
 from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.assembly import make_pool, make_proxy
-from tlsnodes.listeners import BACKLOG, Address
+from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
-from tlsnodes.proxy import ClientConnection
+from tlsnodes.proxy.client import accept
+from tlsnodes.proxy.statistics import VserverStatistics
+from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement
-from tlsnodes.statistics import VserverStatistics, describe_server
-from tlsnodes.vserver import VserverProxy
+from tlsnodes.statistics import describe_server
+from tlsnodes.stream.listener import Listener
+from tlsnodes.stream.poller import Poller
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +53,42 @@ class _Service:
         return self.recipe.vserver
 
 
-@dataclass(slots=True)
-class _Listener:
-    service: _Service
-    server: asyncio.Server | None = None
+class _Door:
+    """A listening socket, and whom those who come are shown to."""
 
-    async def listen(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, poller: Poller, sock: socket.socket, service: _Service) -> None:
+        self.service = service
+        self._listener = Listener(poller, sock)
+        self._listener.handler = self
 
-        def accept() -> ClientConnection:
-            return ClientConnection(self.service.proxy)
+    def on_accepted(self, fd: int, address: bytes, port: int) -> None:
+        """See `Listener`."""
+        accept(self.service.proxy, fd, address, port)
 
-        self.server = await loop.create_server(accept, sock=listening, backlog=BACKLOG)
+    def on_starved(self, error: int) -> None:
+        """See `Listener`."""
+        _log.error("cannot accept", vserver=self.service.vserver.name, error=os.strerror(error))
+
+    def resume(self) -> None:
+        """Accept again after file descriptors or memory had run out."""
+        if self._listener.paused:
+            self._listener.resume()
 
     def close(self) -> None:
-        if self.server is not None:
-            self.server.close()
+        """Accept no more."""
+        self._listener.close()
 
 
 class Services:
-    """What one worker serves."""
+    """What one worker serves.
 
-    def __init__(self) -> None:
-        self._listeners: dict[Address, _Listener] = {}
+    Args:
+        poller: what its connections are watched by.
+    """
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self._listeners: dict[Address, _Door] = {}
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
 
@@ -85,7 +105,7 @@ class Services:
         self._prepared = None
         running = self._by_name()
         self._prepared = {
-            Address.of(vserver): _prepare(configuration, vserver, running.get(vserver.name), workers)
+            Address.of(vserver): self._make(configuration, vserver, running.get(vserver.name), workers)
             for vserver in configuration.vservers
         }
 
@@ -93,7 +113,7 @@ class Services:
         """Forget what was prepared."""
         self._prepared = None
 
-    async def commit(self, sockets: Mapping[Address, socket.socket]) -> None:
+    def commit(self, sockets: Mapping[Address, socket.socket]) -> None:
         """Put what was prepared in place.
 
         Args:
@@ -101,27 +121,28 @@ class Services:
         """
         assert self._prepared is not None
         prepared, self._prepared = self._prepared, None
-        loop = asyncio.get_running_loop()
         running = self._by_name()
         before, self._listeners = self._listeners, {}
         for address, service in prepared.items():
             listener = before.pop(address, None)
             if listener is None:
-                listener = _Listener(service)
-                await listener.listen(sockets[address])
+                listener = _Door(self._poller, sockets[address], service)
             elif listener.service is not service:
                 self._retiring.append(listener.service)
                 listener.service = service
             if (known := running.get(service.vserver.name)) not in (None, service):
-                service.proxy.take_over(known.proxy, loop.time())
+                service.proxy.take_over(known.proxy, self._poller.tick())
             self._listeners[address] = listener
         for listener in before.values():
             listener.close()
             listener.service.proxy.drain()
             self._retiring.append(listener.service)
 
-    def sweep(self, now: float) -> None:
-        """Close what is over its time; to be called every now and then with the loop's time."""
+    def sweep(self) -> None:
+        """Close what is over its time; to be called every now and then."""
+        now = self._poller.tick()
+        for listener in self._listeners.values():
+            listener.resume()
         for service in self._all():
             service.proxy.sweep(now)
         for service in [service for service in self._retiring if not service.proxy.connections]:
@@ -158,14 +179,13 @@ class Services:
         }
 
     def _describe(self, service: _Service) -> dict[str, Any]:
-        now = asyncio.get_running_loop().time()
         return {
             "name": service.vserver.name,
             "address": str(Address.of(service.vserver)),
             "open_connections": sum(len(found.proxy.connections) for found in self._of(service.vserver.name)),
             **service.proxy.statistics.describe(),
             "pool": service.recipe.pool.name,
-            "servers": [describe_server(server, now) for server in service.proxy.pool.servers],
+            "servers": [describe_server(server, self._poller.now) for server in service.proxy.pool.servers],
         }
 
     def count_open(self, question: Question) -> dict[str, Any]:
@@ -176,7 +196,7 @@ class Services:
                 OpenConnections(
                     vip=served[name].vip,
                     port=served[name].port,
-                    clients=[c.client for service in self._of(name) for c in service.proxy.connections],
+                    clients=[client for service in self._of(name) for client in service.proxy.clients()],
                 ),
                 function,
             )
@@ -184,11 +204,36 @@ class Services:
             if name in served
         }
 
-    def apply_check(self, pool: str, server_id: int, judgement: Judgement, now: float) -> None:
-        """Tell every vserver with that pool what checks say of a server; `now`: the loop's time."""
+    def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
+        """Tell every vserver with that pool what checks say of a server."""
         for listener in self._listeners.values():
             if listener.service.recipe.pool.name == pool:
-                listener.service.proxy.pool.apply_check(server_id, judgement, now)
+                listener.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
+
+    def _make(
+        self, configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int
+    ) -> _Service:
+        files = configuration.files_of(vserver)
+        pool = configuration.pool(vserver)
+        recipe = _Recipe(vserver=vserver, pool=pool, node_name=configuration.node.name, files=_digest(files))
+        if before is None:
+            servers, statistics = make_pool(pool, workers=workers), VserverStatistics()
+        elif before.recipe == recipe:
+            return before
+        else:
+            same_pool = before.recipe.pool == pool
+            servers = before.proxy.pool if same_pool else make_pool(pool, workers=workers)
+            statistics = before.proxy.statistics
+        proxy = make_proxy(
+            self._poller,
+            vserver,
+            servers,
+            node_name=configuration.node.name,
+            files=files,
+            statistics=statistics,
+            workers=workers,
+        )
+        return _Service(recipe, proxy)
 
     def _all(self) -> Iterator[_Service]:
         yield from (listener.service for listener in self._listeners.values())
@@ -199,22 +244,6 @@ class Services:
 
     def _of(self, name: str) -> list[_Service]:
         return [service for service in self._all() if service.vserver.name == name]
-
-
-def _prepare(configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int) -> _Service:
-    files = configuration.files_of(vserver)
-    pool = configuration.pool(vserver)
-    recipe = _Recipe(vserver=vserver, pool=pool, node_name=configuration.node.name, files=_digest(files))
-    if before is None:
-        servers, statistics = make_pool(pool, workers=workers), VserverStatistics()
-    elif before.recipe == recipe:
-        return before
-    else:
-        same_pool = before.recipe.pool == pool
-        servers = before.proxy.pool if same_pool else make_pool(pool, workers=workers)
-        statistics = before.proxy.statistics
-    proxy = make_proxy(vserver, servers, node_name=configuration.node.name, files=files, statistics=statistics)
-    return _Service(recipe, proxy)
 
 
 def _digest(files: Mapping[Path, bytes]) -> str:

@@ -1,9 +1,7 @@
-"""Counters of a vserver, and the status document that is made of them."""
+"""Rows of the status document."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -22,39 +20,6 @@ class Persisted(IntEnum):
     FOREIGN = 5
     FORGED = 6
     EXPIRED = 7
-
-
-@dataclass(slots=True)
-class VserverStatistics:
-    """Counts since the node started; written by the proxy only."""
-
-    connections: int = 0
-    requests: int = 0
-    bad_requests: int = 0
-    handshakes_full: int = 0
-    handshakes_resumed: int = 0
-    handshakes_failed: Counter[str] = field(default_factory=Counter)
-    refused: Counter[int] = field(default_factory=Counter)
-    persistence: list[int] = field(default_factory=lambda: [0] * len(Persisted))
-    cookies_injected: int = 0
-
-    def describe(self) -> dict[str, Any]:
-        """The vserver's part of the status document."""
-        return {
-            "connections": self.connections,
-            "requests": self.requests,
-            "bad_requests": self.bad_requests,
-            "own_responses": {str(status): count for status, count in sorted(self.refused.items())},
-            "tls_handshakes": {
-                "full": self.handshakes_full,
-                "resumed": self.handshakes_resumed,
-                "failed": dict(self.handshakes_failed),
-            },
-            "persistence": {
-                "cookies_injected": self.cookies_injected,
-                **{outcome.name.lower(): self.persistence[outcome] for outcome in Persisted},
-            },
-        }
 
 
 def describe_server(server: ServerState, now: float, checks: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tlsnodes.listeners import Address
 from tlsnodes.open_connections import Question
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.services import Services
+from tlsnodes.stream.poller import Poller
 
 SWEEP_S = 0.25
 DRAINING_SWEEP_S = 0.02
@@ -37,7 +38,8 @@ class Worker:
 
     def __init__(self, channel: socket.socket) -> None:
         self._responder = Responder(channel, self._handle)
-        self._services = Services()
+        self._poller = Poller()
+        self._services = Services(self._poller)
         self._sockets: dict[Address, socket.socket] = {}
         self._deadline: float | None = None
         self._loop = asyncio.get_running_loop()
@@ -45,19 +47,22 @@ class Worker:
     async def run(self, *, drain_s: float) -> None:
         """Serve until told to end, or the supervisor is gone; `drain_s`: how long open requests may take then."""
         told = asyncio.create_task(self._responder.run())
+        self._loop.add_reader(self._poller.fileno(), self._poller.run)
         try:
             while self._deadline is None:
                 await asyncio.wait({told}, timeout=SWEEP_S)
-                self._services.sweep(self._loop.time())
+                self._services.sweep()
                 if told.done() and self._deadline is None:
                     told.result()
                     _log.warning("the supervisor is gone: this worker drains and ends", pid=os.getpid())
                     self._drain(drain_s)
             while self._loop.time() < self._deadline and self._services.open_connections:
                 await asyncio.sleep(DRAINING_SWEEP_S)
-                self._services.sweep(self._loop.time())
+                self._services.sweep()
         finally:
             self._services.end()
+            self._loop.remove_reader(self._poller.fileno())
+            self._poller.close()
             told.cancel()
 
     async def _handle(self, what: str, given: Message, descriptors: list[int]) -> Any:
@@ -70,12 +75,12 @@ class Worker:
                     self._sockets[Address(*end_point)] = socket.socket(fileno=descriptor)
             case "commit":
                 sockets, self._sockets = self._sockets, {}
-                await self._services.commit(sockets)
+                self._services.commit(sockets)
             case "abort":
                 self._services.abort()
             case "judge":
                 judgement = Judgement(**given["judgement"])
-                self._services.apply_check(given["pool"], given["server_id"], judgement, self._loop.time())
+                self._services.apply_check(given["pool"], given["server_id"], judgement)
             case "status":
                 return self._describe()
             case "open-connections":

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,9 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     for arguments, line in (
         ((f"{base}/",), "404 Not Found: there is only /status, /metrics, /open-connections and /reload"),
         (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET, HEAD"),
-        (("--request", "POST", "--data", "x", f"{base}/reload"), "413 Content Too Large: a body of more than 0 bytes"),
+        (
+            ("--request", "POST", "--data", "x", f"{base}/reload"),
+            f"413 {HTTPStatus(413).phrase}: a body of more than 0 bytes",
+        ),
     ):
         assert (await node.curl(*arguments)).text == line + "\n"

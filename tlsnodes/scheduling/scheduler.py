@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tlsnodes.persistence.cookie import CookieInjection
+from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.server import ServerState
-from tlsnodes.statistics import Persisted, VserverStatistics
+from tlsnodes.statistics import Persisted
 
 # Looking a member up in its class costs more than what the hot path does with it.
 _NONE = Persisted.NONE

@@ -107,6 +107,11 @@ cdef class Poller:
         """Readable when run() has something to do; -1 when closed."""
         return self.epoll_fd
 
+    def tick(self):
+        """Look at the clock, for those who work with `now` outside of run(); gives it back."""
+        self.now = _monotonic()
+        return self.now
+
     def run(self):
         """Call what is ready; give it to the loop: `loop.add_reader(poller.fileno(), poller.run)`."""
         cdef epoll_event events[BATCH]

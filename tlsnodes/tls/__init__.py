@@ -1,1 +1,1 @@
-"""TLS on OpenSSL through a compiled cffi binding."""
+"""TLS on OpenSSL: policies and certificates, and the binding that streams begin with (Cython)."""

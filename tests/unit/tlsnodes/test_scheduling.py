@@ -10,11 +10,12 @@ from pentaflow.pools import Policy
 from support.pools import chosen_ids, make_pool, pool_model
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import PlainToken
+from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.scheduling.pool import RETRY_AFTER_S, ServerPool
 from tlsnodes.scheduling.ring import hashed_part
 from tlsnodes.scheduling.scheduler import RequestScheduler
-from tlsnodes.statistics import Persisted, VserverStatistics, describe_server
+from tlsnodes.statistics import Persisted, describe_server
 
 
 def pool_with_limits(*limits: int, workers: int = 1) -> ServerPool:

@@ -1,0 +1,1 @@
+"""The proxy: what the connections of clients and servers do with each other (Cython)."""

@@ -1,0 +1,81 @@
+from libc.stdint cimport uint8_t
+
+from tlsnodes.http.heads cimport RequestHead, ResponseHead
+from tlsnodes.http.reader cimport RequestReader
+from tlsnodes.proxy.server cimport Requester, ServerConnection
+from tlsnodes.proxy.vserver cimport VserverProxy
+from tlsnodes.stream.stream cimport Stream
+
+
+cdef enum Phase:
+    SECURING  # the TLS handshake
+    IDLE  # between requests
+    REQUEST_HEAD  # a request's head is coming
+    EXCHANGE  # a request is being served
+    TUNNEL  # the protocol was changed
+    LINGER  # we closed; input is read and dropped
+
+
+cdef class ClientConnection(Stream):
+    cdef VserverProxy vserver
+    cdef RequestReader reader
+    cdef Exchange exchange  # None before the first request
+    cdef Phase phase
+    cdef bint held  # the reader has input whose time has not come
+    cdef bint taking
+    cdef bint input_over
+    cdef readonly int port
+    cdef readonly bytes address
+    cdef readonly bytes client
+    cdef object fields  # `ClientFields`; None before the first request
+    cdef double deadline
+    cdef double progress_at
+    cdef long long progress
+
+    cdef int read(self) except -1
+    cdef bint server_is_slow(self) noexcept
+    cdef int take_requests(self) except -1
+    cdef int go_on(self) except -1
+    cdef int await_request(self) except -1
+    cdef int input_ended(self) except -1
+    cdef int refuse(self, int status, str sentence, bytes extra=*) except -1
+    cdef int close_in_order(self) except -1
+    cdef int end(self) except -1
+    cdef int fault(self, error) except -1
+    cdef int pass_deadline(self) except -1
+    cdef int check_rate(self, double now) except -1
+
+
+cdef class Exchange(Requester):
+    cdef ClientConnection client
+    cdef VserverProxy vserver
+    cdef bint active
+    cdef RequestHead head
+    cdef bytes cookie
+    cdef object server  # ServerState
+    cdef tuple tried
+    cdef ServerConnection connection
+    cdef bint ready  # the connection is open and has the head
+    cdef bint request_done
+    cdef bint keep_alive
+    cdef bint server_keep_alive
+    cdef bint chunked  # how the response's body goes to the client
+    cdef int status  # 0 until the final response's head has gone to the client
+    cdef double patience_s  # without progress
+    cdef double started_at
+    cdef double answered_at
+    cdef long long sent
+    cdef long long received
+
+    cdef int begin(self, RequestHead head) except -1
+    cdef int connect(self) except -1
+    cdef int send_head(self) except -1
+    cdef int request_data(self, const uint8_t *data, Py_ssize_t size) except -1
+    cdef int request_end(self) except -1
+    cdef int tunnel_up(self, const uint8_t *data, Py_ssize_t size) except -1
+    cdef bint takes_more(self) noexcept
+    cdef bint may_repeat(self) noexcept
+    cdef int put(self, bytes wire) except -1
+    cdef int tunnel_over(self) except -1
+    cdef object describe(self, str refused)
+    cdef int detach(self, bint reusable, str refused) except -1

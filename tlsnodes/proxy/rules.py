@@ -1,0 +1,36 @@
+"""What the connections of one vserver go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pentaflow.config import Limits, Timeouts
+from tlsnodes.http.forwarding import ForwardingRules
+from tlsnodes.http.messages import HeadLimits
+from tlsnodes.persistence.cookie import CookieInjection
+from tlsnodes.tls.context import TlsContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyRules:
+    """The rules of one vserver.
+
+    Attributes:
+        tls: of its clients; None: plain HTTP.
+        injection: cookie persistence, if the vserver has it.
+        forwarding: what servers are told of a client.
+        via: the line that a response from a server of HTTP/1.1 gets.
+        via_1_0: the same for HTTP/1.0.
+        timeouts: as configured.
+        limits: as configured; a worker's part of what workers share.
+        head: bounds of requests and responses before they are passed on.
+    """
+
+    tls: TlsContext | None
+    injection: CookieInjection | None
+    forwarding: ForwardingRules
+    via: bytes
+    via_1_0: bytes
+    timeouts: Timeouts
+    limits: Limits
+    head: HeadLimits

@@ -1,0 +1,34 @@
+"""Counts of a vserver: see statistics.pxd."""
+
+from collections import Counter
+
+from tlsnodes.statistics import Persisted
+
+
+cdef class VserverStatistics:
+    """Counts since the node started."""
+
+    def __init__(self):
+        self.handshakes_failed = Counter()
+        self.own_responses = Counter()
+        self.persistence = [0] * len(Persisted)
+
+    def describe(self):
+        """The vserver's part of the status document."""
+        return {
+            "connections": self.connections,
+            "turned_away": self.turned_away,
+            "requests": self.requests,
+            "bad_requests": self.bad_requests,
+            "too_slow": self.too_slow,
+            "own_responses": {str(status): count for status, count in sorted(self.own_responses.items())},
+            "tls_handshakes": {
+                "full": self.handshakes_full,
+                "resumed": self.handshakes_resumed,
+                "failed": dict(self.handshakes_failed),
+            },
+            "persistence": {
+                "cookies_injected": self.cookies_injected,
+                **{outcome.name.lower(): self.persistence[outcome] for outcome in Persisted},
+            },
+        }
