@@ -8,29 +8,23 @@ on with the proxy that they began with until they end.
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from pentaflow.config import Pool, Vserver
 from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.assembly import make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
-from tlsnodes.proxy.client import accept
+from tlsnodes.proxy.client import Door
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.statistics import describe_server
-from tlsnodes.stream.listener import Listener
 from tlsnodes.stream.poller import Poller
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,30 +47,29 @@ class _Service:
         return self.recipe.vserver
 
 
-class _Door:
-    """A listening socket, and whom those who come are shown to."""
+class _Entrance:
+    """Where a service is served."""
 
-    def __init__(self, poller: Poller, sock: socket.socket, service: _Service) -> None:
-        self.service = service
-        self._listener = Listener(poller, sock)
-        self._listener.handler = self
+    def __init__(self, sock: socket.socket, service: _Service) -> None:
+        self._service = service
+        self._door = Door(service.proxy, sock)
 
-    def on_accepted(self, fd: int, address: bytes, port: int) -> None:
-        """See `Listener`."""
-        accept(self.service.proxy, fd, address, port)
+    @property
+    def service(self) -> _Service:
+        return self._service
 
-    def on_starved(self, error: int) -> None:
-        """See `Listener`."""
-        _log.error("cannot accept", vserver=self.service.vserver.name, error=os.strerror(error))
+    def lead_to(self, service: _Service) -> None:
+        """Whoever comes from now on is served by that one."""
+        self._service = service
+        self._door.vserver = service.proxy
 
     def resume(self) -> None:
         """Accept again after file descriptors or memory had run out."""
-        if self._listener.paused:
-            self._listener.resume()
+        self._door.resume()
 
     def close(self) -> None:
         """Accept no more."""
-        self._listener.close()
+        self._door.close()
 
 
 class Services:
@@ -88,7 +81,7 @@ class Services:
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
-        self._listeners: dict[Address, _Door] = {}
+        self._entrances: dict[Address, _Entrance] = {}
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
 
@@ -122,27 +115,27 @@ class Services:
         assert self._prepared is not None
         prepared, self._prepared = self._prepared, None
         running = self._by_name()
-        before, self._listeners = self._listeners, {}
+        before, self._entrances = self._entrances, {}
         for address, service in prepared.items():
-            listener = before.pop(address, None)
-            if listener is None:
-                listener = _Door(self._poller, sockets[address], service)
-            elif listener.service is not service:
-                self._retiring.append(listener.service)
-                listener.service = service
+            entrance = before.pop(address, None)
+            if entrance is None:
+                entrance = _Entrance(sockets[address], service)
+            elif entrance.service is not service:
+                self._retiring.append(entrance.service)
+                entrance.lead_to(service)
             if (known := running.get(service.vserver.name)) not in (None, service):
                 service.proxy.take_over(known.proxy, self._poller.tick())
-            self._listeners[address] = listener
-        for listener in before.values():
-            listener.close()
-            listener.service.proxy.drain()
-            self._retiring.append(listener.service)
+            self._entrances[address] = entrance
+        for entrance in before.values():
+            entrance.close()
+            entrance.service.proxy.drain()
+            self._retiring.append(entrance.service)
 
     def sweep(self) -> None:
         """Close what is over its time; to be called every now and then."""
         now = self._poller.tick()
-        for listener in self._listeners.values():
-            listener.resume()
+        for entrance in self._entrances.values():
+            entrance.resume()
         for service in self._all():
             service.proxy.sweep(now)
         for service in [service for service in self._retiring if not service.proxy.connections]:
@@ -152,8 +145,8 @@ class Services:
 
     def drain(self) -> None:
         """Accept no more; close what is idle, and each connection that is busy after its response."""
-        for listener in self._listeners.values():
-            listener.close()
+        for entrance in self._entrances.values():
+            entrance.close()
         for service in self._all():
             service.proxy.drain()
 
@@ -174,7 +167,7 @@ class Services:
             vip = str(service.vserver.vip)
             retiring[vip] = retiring.get(vip, 0) + len(service.proxy.connections)
         return {
-            "vservers": [self._describe(listener.service) for listener in self._listeners.values()],
+            "vservers": [self._describe(entrance.service) for entrance in self._entrances.values()],
             "retiring": retiring,
         }
 
@@ -206,9 +199,9 @@ class Services:
 
     def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
         """Tell every vserver with that pool what checks say of a server."""
-        for listener in self._listeners.values():
-            if listener.service.recipe.pool.name == pool:
-                listener.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
+        for entrance in self._entrances.values():
+            if entrance.service.recipe.pool.name == pool:
+                entrance.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
 
     def _make(
         self, configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int
@@ -236,11 +229,11 @@ class Services:
         return _Service(recipe, proxy)
 
     def _all(self) -> Iterator[_Service]:
-        yield from (listener.service for listener in self._listeners.values())
+        yield from (entrance.service for entrance in self._entrances.values())
         yield from self._retiring
 
     def _by_name(self) -> dict[str, _Service]:
-        return {listener.service.vserver.name: listener.service for listener in self._listeners.values()}
+        return {entrance.service.vserver.name: entrance.service for entrance in self._entrances.values()}
 
     def _of(self, name: str) -> list[_Service]:
         return [service for service in self._all() if service.vserver.name == name]

@@ -29,6 +29,8 @@ from tlsnodes.stream.poller import Poller
 
 SWEEP_S = 0.25
 DRAINING_SWEEP_S = 0.02
+LINGER_MS = 10
+"""How long the supervisor's calls may wait for clients' data."""
 
 _log = structlog.get_logger()
 
@@ -38,7 +40,7 @@ class Worker:
 
     def __init__(self, channel: socket.socket) -> None:
         self._responder = Responder(channel, self._handle)
-        self._poller = Poller()
+        self._poller = Poller(LINGER_MS)
         self._services = Services(self._poller)
         self._sockets: dict[Address, socket.socket] = {}
         self._deadline: float | None = None

@@ -4,6 +4,7 @@ from tlsnodes.http.heads cimport RequestHead, ResponseHead
 from tlsnodes.http.reader cimport RequestReader
 from tlsnodes.proxy.server cimport Requester, ServerConnection
 from tlsnodes.proxy.vserver cimport VserverProxy
+from tlsnodes.stream.listener cimport Listener
 from tlsnodes.stream.stream cimport Stream
 
 
@@ -18,7 +19,7 @@ cdef enum Phase:
 
 cdef class ClientConnection(Stream):
     cdef VserverProxy vserver
-    cdef RequestReader reader
+    cdef RequestReader reader  # None before the first request
     cdef Exchange exchange  # None before the first request
     cdef Phase phase
     cdef bint held  # the reader has input whose time has not come
@@ -26,7 +27,6 @@ cdef class ClientConnection(Stream):
     cdef bint input_over
     cdef readonly int port
     cdef readonly bytes address
-    cdef readonly bytes client
     cdef object fields  # `ClientFields`; None before the first request
     cdef double deadline
     cdef double progress_at
@@ -79,3 +79,7 @@ cdef class Exchange(Requester):
     cdef int tunnel_over(self) except -1
     cdef object describe(self, str refused)
     cdef int detach(self, bint reusable, str refused) except -1
+
+
+cdef class Door(Listener):
+    cdef public VserverProxy vserver

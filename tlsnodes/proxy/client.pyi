@@ -1,5 +1,10 @@
+import socket
+
 from tlsnodes.proxy.vserver import VserverProxy
+from tlsnodes.stream.listener import Listener
 
 LINGER_S: float
 
-def accept(vserver: VserverProxy, fd: int, address: bytes, port: int) -> None: ...
+class Door(Listener):
+    vserver: VserverProxy
+    def __init__(self, vserver: VserverProxy, sock: socket.socket) -> None: ...

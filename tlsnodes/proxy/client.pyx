@@ -11,12 +11,14 @@ from tlsnodes.http.forwarding import ClientFields
 from tlsnodes.http.answers import error_response
 
 from libc.stdint cimport uint8_t
+from libc.string cimport strerror
 
 from tlsnodes.http.encode cimport client_body, request_octets, response_octets, write_chunk_line
 from tlsnodes.http.fields cimport Span
 from tlsnodes.http.heads cimport BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, Body, RequestHead, ResponseHead
 from tlsnodes.http.reader cimport DATA, END, HEAD, NEED_MORE, Event, RequestReader
 from tlsnodes.proxy.server cimport Backend, Requester, ServerConnection
+from tlsnodes.stream.listener cimport Listener
 from tlsnodes.stream.stream cimport FAILED, PEER_CLOSED, Stream
 from tlsnodes.tls.openssl cimport SSL_get_version, SSL_session_reused
 
@@ -41,26 +43,12 @@ cdef class ClientConnection(Stream):
 
     Requests are served one at a time; what the client sends ahead is held, and it is not read from until that is
     used up, so that the memory held is bounded by what one read brings.
-
-    Args:
-        vserver: what it is connected to.
-        address: its IP address, packed.
-        port: its port.
     """
 
-    def __init__(self, VserverProxy vserver not None, bytes address not None, int port):
-        self.vserver = vserver
-        self.reader = RequestReader(vserver.head_limits)
-        self.port = port
-        self.address = address
-        self.client = address + port.to_bytes(2, "big")
-        self.progress = -1
-        if vserver.tls is None:
-            self.phase = IDLE
-            self.deadline = vserver.poller.now + vserver.header_s
-        else:
-            self.phase = SECURING
-            self.deadline = vserver.poller.now + vserver.handshake_s
+    @property
+    def client(self):
+        """Its address and port, packed."""
+        return self.address + self.port.to_bytes(2, "big")
 
     @property
     def peer(self):
@@ -200,6 +188,8 @@ cdef class ClientConnection(Stream):
                 if self.phase == TUNNEL:
                     self.exchange.tunnel_up(data, size)
                 elif self.phase != LINGER:
+                    if self.reader is None:
+                        self.reader = RequestReader(self.vserver.head_limits)
                     self.reader.give(data, size)
                     self.take_requests()
             elif self.state == PEER_CLOSED:
@@ -651,9 +641,42 @@ cdef class Exchange(Requester):
         )
 
 
-def accept(VserverProxy vserver not None, int fd, bytes address not None, int port):
+cdef int accept(VserverProxy vserver, int fd, bytes address, int port) except -1:
     """Serve a client whose connection was accepted; it is closed at once when there is no room for it."""
-    cdef ClientConnection connection = ClientConnection(vserver, address, port)
+    cdef ClientConnection connection = ClientConnection.__new__(ClientConnection)
+    connection.vserver = vserver
+    connection.port = port
+    connection.address = address
+    connection.progress = -1
+    if vserver.tls is None:
+        connection.phase = IDLE
+        connection.deadline = vserver.poller.now + vserver.header_s
+    else:
+        connection.phase = SECURING
+        connection.deadline = vserver.poller.now + vserver.handshake_s
     connection.attach(vserver.poller, fd, vserver.tls)
     if not vserver.admit(connection, address):
         connection.abort()
+    return 0
+
+
+cdef class Door(Listener):
+    """A listening socket of a vserver; `vserver` may be exchanged while it is open.
+
+    Args:
+        vserver: whom those who come are shown to.
+        sock: a listening TCP socket, which it closes in the end.
+    """
+
+    def __init__(self, VserverProxy vserver not None, sock):
+        Listener.__init__(self, vserver.poller, sock)
+        self.vserver = vserver
+
+    cdef void on_accepted(self, int fd, bytes address, int port) noexcept:
+        try:
+            accept(self.vserver, fd, address, port)
+        except Exception as error:
+            _log.error("internal error", vserver=self.vserver.name, exc_info=error)
+
+    cdef void on_starved(self, int error) noexcept:
+        _log.error("cannot accept", vserver=self.vserver.name, error=strerror(error).decode())

@@ -4,7 +4,7 @@ from tlsnodes.stream.poller cimport Poller, Watcher
 
 
 cdef class Listener(Watcher):
-    """Accepts a bounded number of connections a turn; can be paused, then the kernel's backlog holds what comes."""
+    """Accepts a connection a turn; can be paused, then the kernel's backlog holds what comes."""
 
     cdef readonly bint paused
     cdef public object handler  # for Python: the hooks below call methods of their names

@@ -1,6 +1,6 @@
 """Listeners: see listener.pxd."""
 
-from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t
 from posix.unistd cimport close as close_fd
 
@@ -21,11 +21,6 @@ from tlsnodes.stream.sockets cimport (
     sockaddr_storage,
     socklen_t,
 )
-
-# A burst of clients must not keep those waiting that are served already.
-cdef enum:
-    ACCEPTS_A_TURN = 32
-
 
 cdef class Listener(Watcher):
     """Accepts connections of a socket that listens already, and which it keeps open until close().
@@ -67,23 +62,18 @@ cdef class Listener(Watcher):
     cdef void ready(self, uint32_t events) noexcept:
         cdef sockaddr_storage storage
         cdef socklen_t size
-        cdef int fd, _turn
-        for _turn in range(ACCEPTS_A_TURN):
-            size = sizeof(storage)
-            fd = accept4(self.fd, <sockaddr *>&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
-            if fd >= 0:
-                _hand_out(self, fd, &storage)
-                if self.paused:
-                    return
-            elif errno == EAGAIN:
-                return
-            elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                # The connection stays in the backlog, and the event with it: without a pause this would spin.
-                self.paused = True
-                self.poller.remove(self)
-                self.on_starved(errno)
-                return
-            # Anything else is about one connection, gone before it was accepted (accept(2)).
+        cdef int fd
+        # One a turn: the event stays as long as somebody waits, and who is served already has his turn as well.
+        size = sizeof(storage)
+        fd = accept4(self.fd, <sockaddr *>&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            _hand_out(self, fd, &storage)
+        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            # The connection stays in the backlog, and the event with it: without a pause this would spin.
+            self.paused = True
+            self.poller.remove(self)
+            self.on_starved(errno)
+        # Anything else is about one connection, gone before it was accepted (accept(2)), or somebody else has it.
 
     cdef void on_accepted(self, int fd, bytes address, int port) noexcept:
         if self.handler is None:

@@ -19,6 +19,8 @@ cdef class Poller:
 
     cdef int epoll_fd
     cdef int wake_fd
+    cdef int linger_ms
+    cdef bint running
     cdef uint32_t registrations
     cdef list watchers  # by fd; None where nobody watches
     cdef list waiting

@@ -25,6 +25,9 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC, EFD_NONBLOCK
     int eventfd(unsigned int initval, int flags)
 
+# After which the loop has its turn, whoever waits here.
+cdef double TURN_S = 0.02
+
 # Some 64 requests, a millisecond or two; what is left makes the asyncio loop call again, after its own work.
 cdef enum:
     BATCH = 64
@@ -45,9 +48,15 @@ cdef class Watcher:
 
 
 cdef class Poller:
-    """Calls watchers when the kernel says so. For use from one thread."""
+    """Calls watchers when the kernel says so. For use from one thread.
 
-    def __cinit__(self):
+    Args:
+        linger_ms: how long run() waits for more after something has come, for `TURN_S` in all. Going through the loop
+            costs two more system calls each time; but what else is in the loop waits as long.
+    """
+
+    def __cinit__(self, int linger_ms=0):
+        self.linger_ms = linger_ms
         self.epoll_fd = self.wake_fd = -1
         self.watchers = []
         self.waiting = []
@@ -94,11 +103,10 @@ cdef class Poller:
         self.watchers[watcher.fd] = None
 
     cdef int again(self, Watcher watcher) except -1:
-        cdef uint64_t one = 1
         if watcher.waiting_again:
             return 0
-        if not self.waiting:
-            write(self.wake_fd, &one, sizeof(one))
+        if not self.waiting and not self.running:
+            _wake(self)
         self.waiting.append(watcher)
         watcher.waiting_again = True
         return 0
@@ -115,27 +123,31 @@ cdef class Poller:
     def run(self):
         """Call what is ready; give it to the loop: `loop.add_reader(poller.fileno(), poller.run)`."""
         cdef epoll_event events[BATCH]
-        cdef Watcher watcher
-        cdef uint64_t key
-        cdef int fd, i
-        cdef int count = epoll_wait(self.epoll_fd, events, BATCH, 0)
-        if count < 0:
-            if errno == EINTR:
-                return
-            raise OSError(errno, "epoll_wait")
-        self.now = _monotonic()
-        for i in range(count):
-            if self.epoll_fd < 0:
-                return  # closed by someone in this batch
-            key = events[i].data.u64
-            fd = <int>(key & 0xFFFFFFFF)
-            if key >> 32 == 0:
-                _run_waiting(self)
-                continue
-            # Someone earlier in this batch may have closed it, or closed it and opened another with its number.
-            watcher = self.watchers[fd]
-            if watcher is not None and watcher.registration == key >> 32:
-                watcher.ready(events[i].events)
+        cdef double until = 0
+        cdef int count
+        cdef int timeout_ms = 0
+        self.running = True
+        try:
+            while True:
+                with nogil:
+                    count = epoll_wait(self.epoll_fd, events, BATCH, timeout_ms)
+                if count < 0:
+                    if errno == EINTR:
+                        return
+                    raise OSError(errno, "epoll_wait")
+                self.now = _monotonic()
+                if until == 0:
+                    until = self.now + TURN_S
+                _dispatch(self, events, count)
+                if self.waiting:
+                    _run_waiting(self)
+                if self.linger_ms == 0 or self.epoll_fd < 0 or self.now >= until or (count == 0 and timeout_ms > 0):
+                    return
+                timeout_ms = 0 if self.waiting else self.linger_ms
+        finally:
+            self.running = False
+            if self.waiting:
+                _wake(self)
 
     def close(self):
         """Let go of all watchers, which keep their file descriptors; take it out of the loop first."""
@@ -165,17 +177,41 @@ cdef int _watch(int epoll_fd, int fd, uint32_t events, uint32_t registration) ex
     return 0
 
 
+cdef int _dispatch(Poller poller, epoll_event *events, int count) except -1:
+    cdef Watcher watcher
+    cdef uint64_t key, woken
+    cdef int fd, i
+    for i in range(count):
+        if poller.epoll_fd < 0:
+            return 0  # closed by someone in this batch
+        key = events[i].data.u64
+        fd = <int>(key & 0xFFFFFFFF)
+        if key >> 32 == 0:
+            read(poller.wake_fd, &woken, sizeof(woken))
+            continue
+        # Someone earlier in this batch may have closed it, or closed it and opened another with its number.
+        watcher = poller.watchers[fd]
+        if watcher is not None and watcher.registration == key >> 32:
+            watcher.ready(events[i].events)
+    return 0
+
+
 cdef int _run_waiting(Poller poller) except -1:
-    cdef uint64_t count
     cdef Watcher watcher
     cdef list waiting = poller.waiting
     poller.waiting = []
-    read(poller.wake_fd, &count, sizeof(count))
     for watcher in waiting:
         watcher.waiting_again = False
         if watcher.registration:
             watcher.ready(0)
     return 0
+
+
+cdef void _wake(Poller poller) noexcept:
+    """Make the loop call run()."""
+    cdef uint64_t one = 1
+    if poller.wake_fd >= 0:
+        write(poller.wake_fd, &one, sizeof(one))
 
 
 cdef void _close(Poller poller) noexcept:
