@@ -318,7 +318,9 @@ class Core:
 
     def elect(self, now_ns: int) -> tuple[Changes, ...]:
         """Decide which switches are active [H3]; call it several times in the shortest time that matters."""
-        transitions, steps = self.election.decide(now_ns)
+        split = {vserver_id for vserver_id, _ in self.map.splits}
+        moving = {vserver.vip for vserver in self.configuration.vservers if vserver.id in split}
+        transitions, steps = self.election.decide(now_ns, moving)
         self._record(transitions, now_ns)
         moved = self._carried_out(steps)
         changed = False

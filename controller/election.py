@@ -2,7 +2,8 @@
 
 Of a VIP's candidates the healthy one of the highest priority is chosen, ties in the order of the configuration. A
 switch is healthy when its session is ready and its data path works (`controller.views`). Who is active stays active
-while it is healthy, unless `preempt` is on and one of a higher priority has been healthy for `hold_s`.
+while it is healthy, unless `preempt` is on, one of a higher priority has been healthy for `hold_s`, and no bucket of
+the VIP is split.
 
 A move has three steps. The old switch is *fenced*: the VIP's entries are deleted there first, if it can be reached.
 Then the new one *holds* the VIP: its entries are written. Then it is *announced* to the LAN, several times. An old
@@ -214,8 +215,14 @@ class Election:
 
     # What is decided.
 
-    def decide(self, now_ns: int) -> tuple[list[Transition], list[Step]]:
-        """What changes now; call it again before long, since time decides, too."""
+    def decide(self, now_ns: int, moving: Set[IpAddress] = frozenset()) -> tuple[list[Transition], list[Step]]:
+        """What changes now; call it again before long, since time decides, too.
+
+        Args:
+            now_ns: the monotonic clock.
+            moving: VIPs of which buckets are split. Connections that are new in them are known to the active switch's
+                transit filter alone: no other takes such a VIP without need.
+        """
         transitions, steps = [], []
         for vip, place in self._vips.items():
             if place.fencing:
@@ -227,7 +234,7 @@ class Election:
                 place.fencing = ""
                 if place.active:
                     steps.append(Step(vip=vip, switch=place.active))
-            chosen, reason = self._choose(place, now_ns)
+            chosen, reason = self._choose(place, now_ns, may_preempt=self._preempt and vip not in moving)
             if chosen:
                 transition = self._move(vip, place, chosen, reason, now_ns)
                 transitions.append(transition)
@@ -253,7 +260,7 @@ class Election:
                 due.append(Step(vip=vip, switch=place.active))
         return due
 
-    def _choose(self, place: _Vip, now_ns: int) -> tuple[str, str]:
+    def _choose(self, place: _Vip, now_ns: int, *, may_preempt: bool) -> tuple[str, str]:
         """The switch to move to, and why; empty: stay."""
         healthy = [name for name in place.candidates if self._switches[name].is_healthy]
         if not healthy:
@@ -263,7 +270,7 @@ class Election:
             place.all_lost, place.returning_since_ns = False, None
             best = healthy[0]
             is_higher = self._priorities[best] > self._priorities[place.active]
-            if self._preempt and is_higher and self._is_steady(best, now_ns):
+            if may_preempt and is_higher and self._is_steady(best, now_ns):
                 return best, f"{best} has the higher priority"
             return "", ""
         if place.all_lost and len(healthy) < len(place.candidates):

@@ -98,6 +98,20 @@ def test_a_vip_that_is_given_back_is_announced() -> None:
     assert (world.holders, world.announced_through()) == (["s1"], ["s1"])
 
 
+def test_a_vip_is_not_taken_back_while_its_buckets_are_split() -> None:
+    world = World()
+    world.write(world.core.lost("s1", "gone", 0))
+    other_slot = next(slot for slot in world.core.map.buckets[1] if slot != world.core.map.buckets[1][0])
+    world.core.map.apply([world.core.map.split(1, 0, int(other_slot), Reason.DRAIN)])
+    world.core.reconciled("s1", 0, 0, world.now_ns)
+    world.now_ns = 60 * S
+    world.elect()
+    assert world.holders == ["s2"]
+    world.core.map.apply([world.core.map.settled(1, 0, Reason.DRAIN)])
+    world.elect()
+    assert world.holders == ["s1"]
+
+
 def leave(document: dict[str, Any]) -> None:
     document["switches"].pop(0)
     for node in document["nodes"]:

@@ -24,8 +24,8 @@ class World:
     def wait(self, duration_ns: int) -> None:
         self.now_ns += duration_ns
 
-    def decide(self) -> list[tuple[str, str]]:
-        transitions, self.steps = self.election.decide(self.now_ns)
+    def decide(self, *moving: IPv4Address) -> list[tuple[str, str]]:
+        transitions, self.steps = self.election.decide(self.now_ns, frozenset(moving))
         return [(t.before, t.after) for t in transitions]
 
     def ready(self, *switches: str) -> None:
@@ -116,6 +116,17 @@ def test_with_preemption_the_higher_one_takes_back_when_it_has_been_well_for_a_w
     assert world.steps == [Step(vip=VIP, switch="s2")]
     assert world.written("s2") == [Step(vip=VIP, switch="s1")]
     assert (world.holders, world.unfenced) == (["s1"], ())
+
+
+def test_a_vip_whose_buckets_are_split_is_taken_back_when_they_are_whole_again() -> None:
+    world = started()
+    world.lost("s1")
+    assert world.decide(VIP) == [("s1", "s2")], "it must move"
+    world.written("s2")
+    world.ready("s1")
+    world.wait(60 * S)
+    assert world.decide(VIP) == []
+    assert world.decide(IPv4Address("10.0.0.101")) == [("s2", "s1")], "another VIP's buckets"
 
 
 def test_flapping_of_the_higher_one_moves_nothing() -> None:
