@@ -22,7 +22,7 @@ from controller.plan import Plan
 from controller.planner import make_plan
 from controller.transit import flow_limit
 from pentaflow.config import Configuration, NodeState, Vserver
-from pentaflow.modes import Protocol, VserverMode
+from pentaflow.modes import Protocol
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -258,6 +258,6 @@ class Balancing:
 
 
 def _way(vserver: Vserver) -> Way:
-    if vserver.mode is VserverMode.HTTPS:
+    if vserver.mode.is_proxied:
         return Way.ASK
     return Way.WATCH if vserver.protocol is Protocol.TCP else Way.WHOLE

@@ -43,7 +43,6 @@ from controller.views import Views
 from controller.withdrawal import announced_vips
 from pentaflow.config import AssignmentMode, Configuration, NodeState, Vserver
 from pentaflow.errors import ConfigurationError
-from pentaflow.modes import VserverMode
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -539,7 +538,7 @@ class Core:
                 buckets=vserver.buckets,
             )
             for vserver in self.configuration.vservers
-            if vserver.id in self.hash_keys and vserver.mode is VserverMode.HTTPS
+            if vserver.id in self.hash_keys and vserver.mode.is_proxied
         }
 
     def _is_idle(self, switch: str, key: Key, now_ns: int) -> bool:

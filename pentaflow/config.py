@@ -29,6 +29,7 @@ from pentaflow.fields import Model as Model
 from pentaflow.fields import Name as Name
 from pentaflow.fields import Seconds as Seconds
 from pentaflow.hash import HashKeyKind
+from pentaflow.http_rules import Redirect as Redirect
 from pentaflow.misplaced import Location, MisplacedError, nearest
 from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check_mode
 from pentaflow.pools import Policy as Policy
@@ -436,12 +437,17 @@ class UdpProbe(Model):
     payload: Payload = ""
 
 
+def _default_port(given: Mapping[str, object]) -> int:
+    return 80 if given.get("mode") is VserverMode.HTTP else 443
+
+
 class Vserver(Model):
     """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends.
 
-    Mode `https` needs `tls` and `pool`; mode `direct` needs `nodes`, of kind direct, and has none of what belongs to a
-    proxy. `schedulers` are the switches that may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how
-    many packets a second ask for a node; it counts with `assignment: on_demand`.
+    Mode `https` needs `tls` and `pool`; mode `http` needs `pool` or `redirect`, and its port is 80 unless given; mode
+    `direct` needs `nodes`, of kind direct, and has none of what belongs to a proxy. `schedulers` are the switches that
+    may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how many packets a second ask for a node; it
+    counts with `assignment: on_demand`.
     """
 
     name: Name
@@ -449,7 +455,7 @@ class Vserver(Model):
     mode: VserverMode = VserverMode.HTTPS
     vip: Address
     protocol: Protocol = Protocol.TCP
-    port: Integer = Field(default=443, ge=1, le=65535)
+    port: Integer = Field(default_factory=_default_port, ge=1, le=65535)
     buckets: Buckets = 4096
     hash: HashKind = HashKeyKind.SRC_PORT
     hash_key: HashKey | None = None
@@ -458,6 +464,7 @@ class Vserver(Model):
     packet_in_limit_per_s: PacketInLimit = 1000
     tls: Tls | None = None
     pool: Name | None = None
+    redirect: Redirect | None = None
     persistence: Persistence = Persistence()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
@@ -467,7 +474,7 @@ class Vserver(Model):
 
     @model_validator(mode="after")
     def _idle_outlives_keepalive(self) -> Self:
-        for name in ("keepalive_s", "response_s") if self.mode is VserverMode.HTTPS else ():
+        for name in ("keepalive_s", "response_s") if self.mode.is_proxied else ():
             timeout_s = getattr(self.timeouts, name)
             if self.idle_timeout_s <= timeout_s:
                 raise ValueError(

@@ -19,10 +19,16 @@ class NodeKind(StrEnum):
 
 
 class VserverMode(StrEnum):
-    """Who answers a vserver's clients: TLS nodes that proxy for servers, or its own `nodes` by themselves [B11]."""
+    """Who answers a vserver's clients: TLS nodes that proxy, with or without TLS, or its `nodes` themselves [B11]."""
 
     HTTPS = "https"
+    HTTP = "http"
     DIRECT = "direct"
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether TLS nodes serve it."""
+        return self is not VserverMode.DIRECT
 
 
 class Protocol(StrEnum):
@@ -32,13 +38,16 @@ class Protocol(StrEnum):
     UDP = "udp"
 
 
-# What only one mode has.
+# What not every mode has.
+_PROXIED = ("pool", "persistence", "timeouts", "limits")
 _OF_MODE = {
-    VserverMode.HTTPS: ("tls", "pool", "persistence", "timeouts", "limits"),
+    VserverMode.HTTPS: ("tls", *_PROXIED),
+    VserverMode.HTTP: ("redirect", *_PROXIED),
     VserverMode.DIRECT: ("nodes", "probe"),
 }
 _NEEDED = {
     VserverMode.HTTPS: {"tls": "certificate and key", "pool": "the name of a pool"},
+    VserverMode.HTTP: {"pool": "the name of a pool, or redirect"},
     VserverMode.DIRECT: {"nodes": "names of nodes of kind direct"},
 }
 
@@ -50,15 +59,20 @@ def check_mode(vserver: Vserver, place: Location) -> None:
         MisplacedError: what is missing or too much.
     """
     mode = vserver.mode
-    if mode is VserverMode.HTTPS and vserver.protocol is not Protocol.TCP:
-        raise MisplacedError((*place, "protocol"), f"mode https is tcp only; {vserver.protocol} needs mode direct")
-    for name, expected in _NEEDED[mode].items():
-        if getattr(vserver, name) is None:
-            raise MisplacedError((*place, name), f"mode {mode} needs it: {expected}")
-    for other, names in _OF_MODE.items():
-        for name in names if other is not mode else ():
+    if mode.is_proxied and vserver.protocol is not Protocol.TCP:
+        raise MisplacedError((*place, "protocol"), f"mode {mode} is tcp only; {vserver.protocol} needs mode direct")
+    if vserver.redirect is None:
+        for name, expected in _NEEDED[mode].items():
+            if getattr(vserver, name) is None:
+                raise MisplacedError((*place, name), f"mode {mode} needs it: {expected}")
+    for name in dict.fromkeys(name for names in _OF_MODE.values() for name in names):
+        if name not in _OF_MODE[mode] and _is_given(vserver, name):
+            others = " or ".join(other for other, names in _OF_MODE.items() if name in names)
+            raise MisplacedError((*place, name), f"belongs to mode {others}; the mode of {vserver.name} is {mode}")
+    if vserver.redirect is not None:
+        for name in ("pool", "persistence"):
             if _is_given(vserver, name):
-                raise MisplacedError((*place, name), f"belongs to mode {other}; the mode of {vserver.name} is {mode}")
+                raise MisplacedError((*place, name), "a vserver that redirects has no servers")
     if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:
         raise MisplacedError((*place, "probe"), "belongs to protocol udp; tcp is probed with a SYN")
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pentaflow.config import Configuration, Node, Pool, Vserver
 from pentaflow.errors import ConfigurationError
-from pentaflow.modes import NodeKind, VserverMode
+from pentaflow.modes import NodeKind
 
 
 class NodeConfiguration(BaseModel):
@@ -49,13 +49,13 @@ class NodeConfiguration(BaseModel):
             files={str(path): content for path, content in files.items()},
         )
 
-    def pool(self, vserver: Vserver) -> Pool:
-        """The servers of a vserver; the schema has made sure that there are some."""
-        return next(pool for pool in self.pools if pool.name == vserver.pool)
+    def maybe_pool(self, vserver: Vserver) -> Pool | None:
+        """The servers of a vserver; None: it redirects."""
+        return next((pool for pool in self.pools if pool.name == vserver.pool), None)
 
     def files_of(self, vserver: Vserver) -> dict[Path, bytes]:
         """The contents of the files that a vserver and its pool name."""
-        named = (*named_files(vserver), *named_files(self.pool(vserver)))
+        named = (*named_files(vserver), *named_files(self.maybe_pool(vserver)))
         return {path: self.files[str(path)] for _, path in named}
 
     def read(self, path: Path, place: str) -> bytes:
@@ -85,7 +85,7 @@ def find_node(configuration: Configuration, name: str) -> Node:
 
 def vservers_of_nodes(configuration: Configuration) -> tuple[Vserver, ...]:
     """Those that TLS nodes serve."""
-    return tuple(vserver for vserver in configuration.vservers if vserver.mode is VserverMode.HTTPS)
+    return tuple(vserver for vserver in configuration.vservers if vserver.mode.is_proxied)
 
 
 def named_files(item: object, path: str = "") -> Iterator[tuple[str, Path]]:

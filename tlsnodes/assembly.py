@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
-from pentaflow.config import CookieMode, Limits, Pool, Vserver
+from pentaflow.config import CookieMode, Limits, Pool, Tls, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import parse_secret
 from tlsnodes.http.forwarding import ForwardingRules, via_line
@@ -51,12 +51,13 @@ def make_proxy(
         ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
     """
     rules = ProxyRules(
-        tls=_make_tls(vserver, files),
+        tls=_make_tls(vserver, vserver.tls, files) if vserver.tls else None,
         injection=_make_injection(vserver, files),
-        forwarding=ForwardingRules(node_name=node_name, scheme="https", port=vserver.port),
+        forwarding=ForwardingRules(node_name=node_name, scheme="https" if vserver.tls else "http", port=vserver.port),
         via=via_line(node_name),
         via_1_0=via_line(node_name, http_1_0=True),
         timeouts=vserver.timeouts,
+        redirect=vserver.redirect,
         limits=_shared(vserver.limits, workers),
         head=HeadLimits(size=vserver.limits.max_head_bytes, fields=vserver.limits.max_fields),
     )
@@ -94,15 +95,16 @@ def _address(server: ServerState, place: str) -> tuple[bytes, int]:
     return ip_address(found[0][4][0]).packed, server.port
 
 
-def make_pool(pool: Pool, *, workers: int) -> ServerPool:
-    """The servers of a pool, which several workers share."""
+def make_pool(pool: Pool | None, *, workers: int) -> ServerPool:
+    """The servers of a pool, which several workers share; None: no server at all."""
+    if pool is None:
+        pool = Pool.model_construct(name="", servers=())
     return ServerPool(pool, random=random.random, workers=workers)
 
 
-def _make_tls(vserver: Vserver, files: Mapping[Path, bytes]) -> TlsContext:
+def _make_tls(vserver: Vserver, tls: Tls, files: Mapping[Path, bytes]) -> TlsContext:
     place = f"vserver {vserver.name}"
-    assert vserver.tls is not None  # the schema has made sure
-    certificate, key = vserver.tls.certificate, vserver.tls.key
+    certificate, key = tls.certificate, tls.key
     try:
         return TlsContext(
             certificates=[KeyedCertificate(certificate_pem=files[certificate], key_pem=files[key])],

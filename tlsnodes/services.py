@@ -32,7 +32,7 @@ class _Recipe:
     """All that a proxy is made of; `files` is the digest of those that the vserver and its pool name."""
 
     vserver: Vserver
-    pool: Pool
+    pool: Pool | None
     node_name: str
     files: str
 
@@ -123,8 +123,12 @@ class Services:
             elif entrance.service is not service:
                 self._retiring.append(entrance.service)
                 entrance.lead_to(service)
-            if (known := running.get(service.vserver.name)) not in (None, service):
-                service.proxy.take_over(known.proxy, self._poller.tick())
+            known = running.get(service.vserver.name)
+            if known is not None and known is not service:
+                if service.vserver.redirect or known.vserver.redirect:
+                    known.proxy.drain()  # there are no servers to go on with
+                else:
+                    service.proxy.take_over(known.proxy, self._poller.tick())
             self._entrances[address] = entrance
         for entrance in before.values():
             entrance.close()
@@ -177,7 +181,7 @@ class Services:
             "address": str(Address.of(service.vserver)),
             "open_connections": sum(len(found.proxy.connections) for found in self._of(service.vserver.name)),
             **service.proxy.statistics.describe(),
-            "pool": service.recipe.pool.name,
+            "pool": service.proxy.pool.name,
             "servers": [describe_server(server, self._poller.now) for server in service.proxy.pool.servers],
         }
 
@@ -200,14 +204,14 @@ class Services:
     def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
         """Tell every vserver with that pool what checks say of a server."""
         for entrance in self._entrances.values():
-            if entrance.service.recipe.pool.name == pool:
+            if entrance.service.proxy.pool.name == pool:
                 entrance.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
 
     def _make(
         self, configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int
     ) -> _Service:
         files = configuration.files_of(vserver)
-        pool = configuration.pool(vserver)
+        pool = configuration.maybe_pool(vserver)
         recipe = _Recipe(vserver=vserver, pool=pool, node_name=configuration.node.name, files=_digest(files))
         if before is None:
             servers, statistics = make_pool(pool, workers=workers), VserverStatistics()

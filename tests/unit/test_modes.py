@@ -9,6 +9,7 @@ import yaml
 
 from pentaflow.errors import ConfigurationError
 from pentaflow.modes import NodeKind, Protocol, VserverMode
+from pentaflow.node_configuration import vservers_of_nodes
 from pentaflow.parsing import parse
 from support.configurations import direct_document
 
@@ -39,7 +40,7 @@ def test_a_direct_vserver_has_its_own_nodes_and_https_vservers_the_others() -> N
         (0, {"nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is https"),
         (1, {"nodes": None}, "vservers[1].nodes: mode direct needs it: names of nodes of kind direct"),
         (1, {"nodes": []}, "vservers[1].nodes: Tuple should have at least 1 item"),
-        (1, {"pool": "servers"}, "vservers[1].pool: belongs to mode https; the mode of plain is direct"),
+        (1, {"pool": "servers"}, "vservers[1].pool: belongs to mode https or http; the mode of plain is direct"),
         (1, {"tls": {"certificate": "a", "key": "b"}}, "vservers[1].tls: belongs to mode https"),
         (1, {"timeouts": {"keepalive_s": 5}}, "vservers[1].timeouts: belongs to mode https"),
         (1, {"persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}}, "vservers[1].persistence: belongs"),
@@ -50,7 +51,8 @@ def test_a_direct_vserver_has_its_own_nodes_and_https_vservers_the_others() -> N
         (2, {"nodes": ["d2"]}, "vservers[2].nodes[0]: d2 also serves plain, whose nodes are others: expected the same"),
         (2, {"probe": {"payload": "0"}}, "vservers[2].probe.payload: '0' is not up to 1,024 bytes"),
         (2, {"probe": {"payload": 1234}}, "vservers[2].probe.payload: expected hexadecimal digits in quotes"),
-        (2, {"mode": "tcp"}, "vservers[2].mode: Input should be 'https' or 'direct'"),
+        (2, {"mode": "tcp"}, "vservers[2].mode: Input should be 'https', 'http' or 'direct'"),
+        (1, {"redirect": {"to": "https"}}, "vservers[1].redirect: belongs to mode http; the mode of plain is direct"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_its_place(
@@ -65,3 +67,43 @@ def test_a_tls_node_needs_a_management_address() -> None:
     document = direct_document()
     del document["nodes"][0]["management"]
     assert "nodes[0].management: a node of kind tls needs it: host:port" in error_of(document)
+
+
+def http_document(**vserver: Any) -> dict[str, Any]:
+    document = direct_document()
+    document["vservers"] = [{"name": "web", "id": 1, "mode": "http", "vip": "10.0.0.100"} | vserver]
+    return document
+
+
+def test_an_http_vserver_has_a_pool_or_redirects() -> None:
+    for given in ({"pool": "servers"}, {"redirect": {"to": "https"}}):
+        configuration = parse(yaml.safe_dump(http_document(**given)), "array.yaml")
+        (vserver,) = configuration.vservers
+        assert vserver.mode.is_proxied
+        assert vserver.port == 80
+        assert [node.name for node in configuration.serving(vserver)] == ["n1", "n2"]
+        assert vservers_of_nodes(configuration) == (vserver,)
+    assert parse(yaml.safe_dump(http_document(pool="servers", port=8080)), "array.yaml").vservers[0].port == 8080
+    assert parse(yaml.safe_dump(direct_document()), "array.yaml").vservers[0].port == 443
+
+
+@pytest.mark.parametrize(
+    ("vserver", "expected"),
+    [
+        ({}, "vservers[0].pool: mode http needs it: the name of a pool, or redirect"),
+        ({"pool": "servers", "protocol": "udp"}, "vservers[0].protocol: mode http is tcp only; udp needs mode direct"),
+        ({"pool": "servers", "tls": {"certificate": "a", "key": "b"}}, "vservers[0].tls: belongs to mode https; the"),
+        ({"pool": "servers", "nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is http"),
+        ({"pool": "servers", "timeouts": {"keepalive_s": 90}}, "vservers[0]: idle_timeout_s (90) must exceed timeouts"),
+        ({"redirect": {"to": "https"}, "pool": "servers"}, "vservers[0].pool: a vserver that redirects has no servers"),
+        (
+            {"redirect": {"to": "https"}, "persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}},
+            "vservers[0].persistence: a vserver that redirects has no servers",
+        ),
+        ({"redirect": {}}, "vservers[0].redirect.to: "),
+        ({"redirect": {"to": "https", "status": 303}}, "vservers[0].redirect.status: Input should be 301, 302, 307"),
+        ({"redirect": {"to": "https", "port": 0}}, "vservers[0].redirect.port: Input should be greater than or equal"),
+    ],
+)
+def test_what_an_http_vserver_cannot_have(vserver: dict[str, Any], expected: str) -> None:
+    assert expected in error_of(http_document(**vserver))

@@ -7,12 +7,12 @@ from email.utils import format_datetime
 from http import HTTPStatus
 
 
-def error_response(status: int, sentence: str, *, now: float, keep_alive: bool, fields: bytes = b"") -> bytes:
-    """A whole response with a line of text that says what was wrong.
+def own_response(status: int, sentence: str, *, now: float, keep_alive: bool, fields: bytes = b"") -> bytes:
+    """A whole response with a line of text that says why it is no server's.
 
     Args:
-        status: 4xx or 5xx.
-        sentence: what was found.
+        status: 3xx, 4xx or 5xx.
+        sentence: what was found, or where to go.
         now: seconds since the epoch, for the Date field.
         keep_alive: the client's connection stays.
         fields: more lines, each with its CRLF.

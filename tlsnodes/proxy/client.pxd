@@ -39,6 +39,7 @@ cdef class ClientConnection(Stream):
     cdef int await_request(self) except -1
     cdef int input_ended(self) except -1
     cdef int refuse(self, int status, str sentence, bytes extra=*) except -1
+    cdef int answer(self, int status, str sentence, bytes extra, str refused) except -1
     cdef int close_in_order(self) except -1
     cdef int end(self) except -1
     cdef int fault(self, error) except -1
@@ -68,6 +69,7 @@ cdef class Exchange(Requester):
     cdef long long received
 
     cdef int begin(self, RequestHead head) except -1
+    cdef int redirect(self) except -1
     cdef int connect(self) except -1
     cdef int send_head(self) except -1
     cdef int request_data(self, const uint8_t *data, Py_ssize_t size) except -1

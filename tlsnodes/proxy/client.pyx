@@ -8,7 +8,8 @@ import structlog
 from tlsnodes.access_log import Access
 from tlsnodes.http.encode import last_chunk
 from tlsnodes.http.forwarding import ClientFields
-from tlsnodes.http.answers import error_response
+from tlsnodes.http.answers import own_response
+from tlsnodes.http.redirect import https_location
 
 from libc.stdint cimport uint8_t
 from libc.string cimport strerror
@@ -291,7 +292,15 @@ cdef class ClientConnection(Stream):
     # ---- ends
 
     cdef int refuse(self, int status, str sentence, bytes extra=b"") except -1:
-        """Answer the request ourselves; the connection stays only if that request is whole."""
+        """Answer the request ourselves, since something is not as it should be."""
+        if self.phase == EXCHANGE and self.exchange.status != 0:
+            self.cut()
+            return 0
+        self.vserver.refused(self.peer, status, sentence)
+        return self.answer(status, sentence, extra, sentence)
+
+    cdef int answer(self, int status, str sentence, bytes extra, str refused) except -1:
+        """Respond to the request ourselves; the connection stays only if that request is whole."""
         cdef Exchange exchange = self.exchange
         cdef VserverProxy vserver = self.vserver
         cdef bint in_exchange = self.phase == EXCHANGE
@@ -299,21 +308,18 @@ cdef class ClientConnection(Stream):
         cdef bint to_head = False
         cdef bytes response
         if in_exchange:
-            if exchange.status != 0:
-                self.cut()
-                return 0
             keep_alive = exchange.keep_alive and exchange.request_done
             to_head = exchange.head.method == b"HEAD"
-        response = error_response(
+        response = own_response(
             status, sentence, now=vserver.wall(), keep_alive=keep_alive, fields=extra + vserver.via
         )
         if to_head:
             response = response[:response.index(b"\r\n\r\n") + 4]
-        vserver.refused(self.peer, status, sentence)
         if in_exchange:
             exchange.status = status
+            exchange.answered_at = vserver.poller.now
             exchange.sent += len(response)
-            exchange.detach(False, sentence)
+            exchange.detach(False, refused)
         self.write(<const uint8_t *>response, len(response))
         if keep_alive:
             self.flush()
@@ -384,6 +390,8 @@ cdef class Exchange(Requester):
             return client.refuse(503, f"vserver {vserver.name} has as many requests as it may have", _RETRY_AFTER)
         if head.length > vserver.max_body:
             return client.refuse(413, f"a body of more than {vserver.max_body} bytes")
+        if vserver.redirect is not None:
+            return self.redirect()
         self.server, self.cookie = vserver.scheduler.choose(
             head.cookie, now, vserver.wall(), head.target, client.address
         )
@@ -391,6 +399,14 @@ cdef class Exchange(Requester):
             return client.refuse(503, vserver.pool.refusal(), _RETRY_AFTER)
         vserver.pool.began(self.server)
         return self.connect()
+
+    cdef int redirect(self) except -1:
+        """Say where the same is found over TLS."""
+        cdef VserverProxy vserver = self.vserver
+        cdef int status = vserver.redirect.status
+        cdef bytes location = https_location(self.head.authority, self.head.target, vserver.redirect.port)
+        vserver.statistics.own_responses[status] += 1
+        return self.client.answer(status, location.decode("latin-1"), b"Location: %b\r\n" % location, "")
 
     cdef int connect(self) except -1:
         """Send the request over an idle connection, or begin a new one."""
@@ -634,7 +650,7 @@ cdef class Exchange(Requester):
             "" if self.server is None else self.server.name,
             self.received,
             self.sent,
-            self.answered_at - self.started_at if self.status and not refused else None,
+            self.answered_at - self.started_at if self.status else None,
             now - self.started_at,
             len(self.tried),
             refused,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pentaflow.config import Limits, Timeouts
+from pentaflow.config import Limits, Redirect, Timeouts
 from tlsnodes.http.forwarding import ForwardingRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
@@ -22,6 +22,7 @@ class ProxyRules:
         via: the line that a response from a server of HTTP/1.1 gets.
         via_1_0: the same for HTTP/1.0.
         timeouts: as configured.
+        redirect: instead of servers, if the vserver has that.
         limits: as configured; a worker's part of what workers share.
         head: bounds of requests and responses before they are passed on.
     """
@@ -32,5 +33,6 @@ class ProxyRules:
     via: bytes
     via_1_0: bytes
     timeouts: Timeouts
+    redirect: Redirect | None
     limits: Limits
     head: HeadLimits

@@ -20,6 +20,7 @@ cdef class VserverProxy:
     cdef object injection
     cdef object forwarding
     cdef object head_limits
+    cdef object redirect  # `Redirect`; None: requests go to servers
     cdef object log
     cdef dict backends  # server id → Backend
     cdef bytes via, via_1_0

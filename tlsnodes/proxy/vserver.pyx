@@ -51,6 +51,7 @@ cdef class VserverProxy:
         self.injection = rules.injection
         self.forwarding = rules.forwarding
         self.head_limits = rules.head
+        self.redirect = rules.redirect
         self.log = log
         self.backends = {
             server.id: Backend(poller, server, *addresses[server.id], rules.head) for server in pool.servers

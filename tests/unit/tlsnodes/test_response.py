@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsnodes.http.answers import error_response
+from tlsnodes.http.answers import own_response
 from tlsnodes.http.encode import client_framing, encode_chunk, encode_response, last_chunk
 from tlsnodes.http.forwarding import via_line
 from tlsnodes.http.heads import ResponseHead
@@ -190,7 +190,7 @@ def test_chunks() -> None:
 
 
 def test_an_error_of_our_own_says_which_and_why() -> None:
-    text = error_response(503, "no server of pool web is up", now=0.0, keep_alive=False, fields=VIA)
+    text = own_response(503, "no server of pool web is up", now=0.0, keep_alive=False, fields=VIA)
     head, _, body = text.partition(b"\r\n\r\n")
     assert head.split(b"\r\n") == [
         b"HTTP/1.1 503 Service Unavailable",
