@@ -19,7 +19,7 @@ from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.assembly import make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
-from tlsnodes.proxy.client import Door
+from tlsnodes.proxy.door import Door
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement

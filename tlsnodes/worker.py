@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import signal
 import socket
 import sys
@@ -122,6 +123,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     descriptor, drain_s, log_level, log_as_json, user = sys.argv[1:]
     configure_logs(log_level, as_json=log_as_json == "1")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if user:
         _become(user)
     channel = socket.socket(fileno=int(descriptor))

@@ -4,7 +4,6 @@ from tlsnodes.http.heads cimport RequestHead, ResponseHead
 from tlsnodes.http.reader cimport RequestReader
 from tlsnodes.proxy.server cimport Requester, ServerConnection
 from tlsnodes.proxy.vserver cimport VserverProxy
-from tlsnodes.stream.listener cimport Listener
 from tlsnodes.stream.stream cimport Stream
 
 
@@ -29,9 +28,10 @@ cdef class ClientConnection(Stream):
     cdef readonly bytes address
     cdef object fields  # `ClientFields`; None before the first request
     cdef double deadline
-    cdef double progress_at
-    cdef long long progress
+    cdef double progress_at  # since when the client is waited for; negative: it is not
+    cdef long long progress  # how many bytes had moved then
 
+    cdef int begin(self, VserverProxy vserver, int fd, bytes address, int port) except -1
     cdef int read(self) except -1
     cdef bint server_is_slow(self) noexcept
     cdef int take_requests(self) except -1
@@ -78,10 +78,7 @@ cdef class Exchange(Requester):
     cdef bint takes_more(self) noexcept
     cdef bint may_repeat(self) noexcept
     cdef int put(self, bytes wire) except -1
+    cdef void half_ended(self) noexcept
     cdef int tunnel_over(self) except -1
     cdef object describe(self, str refused)
     cdef int detach(self, bint reusable, str refused) except -1
-
-
-cdef class Door(Listener):
-    cdef public VserverProxy vserver

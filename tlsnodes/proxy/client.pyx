@@ -12,14 +12,12 @@ from tlsnodes.http.answers import own_response
 from tlsnodes.http.redirect import https_location
 
 from libc.stdint cimport uint8_t
-from libc.string cimport strerror
 
 from tlsnodes.http.encode cimport client_body, request_octets, response_octets, write_chunk_line
 from tlsnodes.http.fields cimport Span
 from tlsnodes.http.heads cimport BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE, Body, RequestHead, ResponseHead
 from tlsnodes.http.reader cimport DATA, END, HEAD, NEED_MORE, Event, RequestReader
 from tlsnodes.proxy.server cimport Backend, Requester, ServerConnection
-from tlsnodes.stream.listener cimport Listener
 from tlsnodes.stream.stream cimport FAILED, PEER_CLOSED, Stream
 from tlsnodes.tls.openssl cimport SSL_get_version, SSL_session_reused
 
@@ -45,6 +43,23 @@ cdef class ClientConnection(Stream):
     Requests are served one at a time; what the client sends ahead is held, and it is not read from until that is
     used up, so that the memory held is bounded by what one read brings.
     """
+
+    cdef int begin(self, VserverProxy vserver, int fd, bytes address, int port) except -1:
+        """Serve whoever was accepted; the connection is closed at once when there is no room for it."""
+        self.vserver = vserver
+        self.port = port
+        self.address = address
+        self.progress_at = -1
+        if vserver.tls is None:
+            self.phase = IDLE
+            self.deadline = vserver.poller.now + vserver.header_s
+        else:
+            self.phase = SECURING
+            self.deadline = vserver.poller.now + vserver.handshake_s
+        self.attach(vserver.poller, fd, vserver.tls)
+        if not vserver.admit(self, address):
+            self.abort()
+        return 0
 
     @property
     def client(self):
@@ -108,7 +123,7 @@ cdef class ClientConnection(Stream):
         try:
             if now >= self.deadline:
                 self.pass_deadline()
-            elif self.phase == EXCHANGE:
+            elif self.phase == EXCHANGE or (self.unsent > 0 and self.phase != TUNNEL):
                 self.check_rate(now)
         except Exception as error:
             self.fault(error)
@@ -136,8 +151,18 @@ cdef class ClientConnection(Stream):
             self.close_in_order()
         elif self.phase == REQUEST_HEAD:
             self.refuse(408, "the request header took too long")
-        elif self.phase == LINGER or self.phase == TUNNEL or exchange.status != 0:
+        elif self.phase == LINGER:
+            if self.unsent > 0:
+                self.cut()
+            else:  # the kernel goes on to deliver what it has taken
+                self.end()
+        elif self.phase == TUNNEL:
             self.cut()
+        elif exchange.status != 0:
+            if self.unsent == 0:  # it is not the client that is waited for
+                exchange.server_failed("the rest of the response did not come in time", False)
+            else:
+                self.cut()
         elif not exchange.ready:
             connection = exchange.connection
             exchange.connection = None
@@ -154,24 +179,28 @@ cdef class ClientConnection(Stream):
         """Whoever sends a body or takes a response must not do so too slowly [N5]."""
         cdef Exchange exchange = self.exchange
         cdef VserverProxy vserver = self.vserver
-        cdef long long moved = -1
-        if vserver.min_rate <= 0:
-            return 0
+        cdef long long moved
         if self.unsent > 0:
-            moved = exchange.sent - self.unsent
-        elif exchange.takes_more() and not self.held:
+            # Of what the socket took, what the client has taken counts: there is room for megabytes in between.
+            moved = (0 if exchange is None else exchange.sent) - self.unsent - self.undelivered()
+        elif self.phase == EXCHANGE and exchange.takes_more() and not self.held:
             moved = exchange.received
-        if moved < 0 or self.progress < 0:  # nobody waits for the client, or has done so since a moment only
+        else:  # nobody waits for the client
+            self.progress_at = -1
+            return 0
+        if self.progress_at < 0:
             self.progress = moved
             self.progress_at = now
         elif now - self.progress_at >= vserver.min_rate_after_s:
             if moved - self.progress < vserver.min_rate * (now - self.progress_at):
                 vserver.statistics.too_slow += 1
-                if exchange.status != 0:
+                if self.phase != EXCHANGE or exchange.status != 0:
                     self.cut()
                 else:
                     self.refuse(408, "the request body came too slowly")
                 return 0
+            if moved > self.progress and self.deadline < now + vserver.response_s:
+                self.deadline = now + vserver.response_s
             self.progress = moved
             self.progress_at = now
         return 0
@@ -282,6 +311,7 @@ cdef class ClientConnection(Stream):
                 self.end()
         elif self.phase == TUNNEL:
             self.exchange.connection.finish()
+            self.exchange.half_ended()
             self.exchange.tunnel_over()
         elif self.phase != EXCHANGE:
             self.close_in_order()
@@ -374,7 +404,7 @@ cdef class Exchange(Requester):
         vserver.in_progress += 1
         self.patience_s = vserver.response_s
         client.deadline = now + self.patience_s
-        client.progress = -1
+        client.progress_at = -1
         self.active = True
         self.head = head
         self.server = None
@@ -416,7 +446,14 @@ cdef class Exchange(Requester):
             self.connection = connection
             return self.send_head()
         self.client.deadline = self.vserver.poller.now + self.vserver.connect_s
-        self.connection = backend.connect(self)
+        try:
+            self.connection = backend.connect(self)
+        except OSError as error:  # this is not the server's failure
+            _log.error("cannot connect", vserver=self.vserver.name, error=error.strerror)
+            self.connection = None
+            for backend in self.vserver.backends.values():
+                backend.close_idle(self.vserver.poller.now)
+            return self.client.refuse(503, "this node has no socket left", _RETRY_AFTER)
         return 0
 
     cdef int send_head(self) except -1:
@@ -473,7 +510,7 @@ cdef class Exchange(Requester):
         return self.status == 0 and self.head.body == BODY_NONE and self.head.method in _IDEMPOTENT
 
     cdef int tunnel_up(self, const uint8_t *data, Py_ssize_t size) except -1:
-        self.client.deadline = self.vserver.poller.now + self.vserver.tunnel_s
+        self.client.deadline = self.vserver.poller.now + self.patience_s
         self.received += size
         self.connection.write(data, size)
         self.connection.flush()
@@ -603,7 +640,13 @@ cdef class Exchange(Requester):
             self.client.cut()
             return 0
         self.client.finish()
+        self.half_ended()
         return self.tunnel_over()
+
+    cdef void half_ended(self) noexcept:
+        """One side of the tunnel has ended: the other may go on, but not be silent as long."""
+        self.patience_s = min(self.vserver.tunnel_s, self.vserver.response_s)
+        self.client.deadline = self.vserver.poller.now + self.patience_s
 
     cdef int tunnel_over(self) except -1:
         """Once both sides have ended and all of it was delivered, so does the connection."""
@@ -655,44 +698,3 @@ cdef class Exchange(Requester):
             len(self.tried),
             refused,
         )
-
-
-cdef int accept(VserverProxy vserver, int fd, bytes address, int port) except -1:
-    """Serve a client whose connection was accepted; it is closed at once when there is no room for it."""
-    cdef ClientConnection connection = ClientConnection.__new__(ClientConnection)
-    connection.vserver = vserver
-    connection.port = port
-    connection.address = address
-    connection.progress = -1
-    if vserver.tls is None:
-        connection.phase = IDLE
-        connection.deadline = vserver.poller.now + vserver.header_s
-    else:
-        connection.phase = SECURING
-        connection.deadline = vserver.poller.now + vserver.handshake_s
-    connection.attach(vserver.poller, fd, vserver.tls)
-    if not vserver.admit(connection, address):
-        connection.abort()
-    return 0
-
-
-cdef class Door(Listener):
-    """A listening socket of a vserver; `vserver` may be exchanged while it is open.
-
-    Args:
-        vserver: whom those who come are shown to.
-        sock: a listening TCP socket, which it closes in the end.
-    """
-
-    def __init__(self, VserverProxy vserver not None, sock):
-        Listener.__init__(self, vserver.poller, sock)
-        self.vserver = vserver
-
-    cdef void on_accepted(self, int fd, bytes address, int port) noexcept:
-        try:
-            accept(self.vserver, fd, address, port)
-        except Exception as error:
-            _log.error("internal error", vserver=self.vserver.name, exc_info=error)
-
-    cdef void on_starved(self, int error) noexcept:
-        _log.error("cannot accept", vserver=self.vserver.name, error=strerror(error).decode())

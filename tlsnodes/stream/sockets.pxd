@@ -38,6 +38,13 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t send(int fd, const void *data, size_t size, int flags)
     Py_ssize_t sendmsg(int fd, const msghdr *message, int flags)
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, ...)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum:
+        SIOCOUTQ
+
 cdef extern from "<netinet/in.h>" nogil:
     struct sockaddr_in:
         uint16_t sin_family

@@ -139,6 +139,12 @@ cdef class Stream(Watcher):
             _send(self, scratch, NULL, 0)
         _disown(self)
 
+    cdef Py_ssize_t undelivered(self) noexcept:
+        cdef int size = 0
+        if self.fd < 0 or ioctl(self.fd, SIOCOUTQ, &size) < 0:
+            return 0
+        return size
+
     cpdef void finish(self) noexcept:
         if self.fd < 0 or self.finishing or (self.state != OPEN and self.state != PEER_CLOSED):
             return
