@@ -19,8 +19,8 @@ from pentaflow.config import (
     Pool,
     Server,
     Switch,
-    Tls,
     Vserver,
+    VserverTls,
     format_mac,
 )
 
@@ -38,7 +38,7 @@ def configuration(vservers: int) -> Configuration:
         Node(name=f"n{i}", id=i, mac=format_mac(_FIRST_MAC + i), ports={_SWITCH: 1}, management=anywhere)
         for i in range(1, NODES + 1)
     ]
-    tls = Tls(certificate=Path("web.pem"), key=Path("web.key"))
+    tls = VserverTls(certificate=Path("web.pem"), key=Path("web.key"))
     return Configuration(
         switches=(Switch(name=_SWITCH, grpc=anywhere, ports=(1,), probe_address=IPv4Address("10.0.0.254")),),
         nodes=tuple(nodes),

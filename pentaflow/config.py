@@ -35,6 +35,8 @@ from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check
 from pentaflow.pools import Policy as Policy
 from pentaflow.pools import Pool as Pool
 from pentaflow.pools import Server as Server
+from pentaflow.tls import Tls as Tls
+from pentaflow.tls import VserverTls as VserverTls
 
 
 def parse_mac(text: str) -> int:
@@ -206,50 +208,6 @@ class Moves(Model):
     drain_deadline_s: Seconds = 3600
     rebalance_deadline_s: Seconds = 86_400
     max_split: Integer = Field(default=256, ge=1, le=65_536)
-
-
-class Tls(Model):
-    """Server certificate chain and private key, PEM files."""
-
-    certificate: Path
-    key: Path
-
-
-class ClientCertificates(Model):
-    """Client certificates of a vserver [N1]: checked against `ca`, and against `crl` if there is one.
-
-    Without one a client is turned away in the handshake if it is `required`; a certificate that does not verify always
-    is. What servers learn of it is in the field Client-Cert (RFC 9440).
-    """
-
-    ca: Path
-    crl: Path | None = None
-    required: bool = True
-
-
-class TlsPolicy(StrEnum):
-    """Mozilla's recommendations: versions, ciphers and curves."""
-
-    INTERMEDIATE = "intermediate"  # TLS 1.2 and 1.3
-    MODERN = "modern"  # TLS 1.3
-
-
-class SitedTls(Tls):
-    """A certificate with the OCSP response that is stapled to it (a file in DER, read again with each reload)."""
-
-    ocsp: Path | None = None
-
-
-class VserverTls(SitedTls):
-    """What a vserver shows its clients.
-
-    Of `more` certificates a client gets the one that has the name it asks for, else the first one; there may be an RSA
-    and an ECDSA certificate for the same name.
-    """
-
-    more: tuple[SitedTls, ...] = ()
-    policy: TlsPolicy = TlsPolicy.INTERMEDIATE
-    clients: ClientCertificates | None = None
 
 
 class Controller(Model):
@@ -462,7 +420,7 @@ class Vserver(Model):
     idle_timeout_s: Seconds = 90
     assignment: AssignmentMode = AssignmentMode.EAGER
     packet_in_limit_per_s: PacketInLimit = 1000
-    tls: Tls | None = None
+    tls: VserverTls | None = None
     pool: Name | None = None
     redirect: Redirect | None = None
     persistence: Persistence = Persistence()

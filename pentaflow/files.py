@@ -25,14 +25,22 @@ def load_configuration(path: Path) -> Configuration:
         if switch.tls is not None:
             read_switch_credentials(switch.tls, f"{path}: switch {switch.name}")
     for vserver in configuration.vservers:
-        place = f"{path}: vserver {vserver.name}"
-        if vserver.tls is not None:
-            read_file(vserver.tls.certificate, f"{place}: tls.certificate")
-            read_file(vserver.tls.key, f"{place}: tls.key")
         cookie = vserver.persistence.cookie
         if cookie and cookie.secret_file:
-            read_secret(cookie.secret_file, f"{place}: persistence.cookie.secret_file")
+            read_secret(cookie.secret_file, f"{path}: vserver {vserver.name}: persistence.cookie.secret_file")
+    _read_named(configuration, f"{path}: ")
     return configuration
+
+
+def _read_named(configuration: Configuration, place: str) -> dict[Path, bytes]:
+    """The files that TLS nodes' vservers and all pools name; errors call them by `place` and their field."""
+    files = {}
+    for kind, items in (("vserver", vservers_of_nodes(configuration)), ("pool", configuration.pools)):
+        for item in items:
+            for field, path in named_files(item):
+                read = _read_private if field.endswith("secret_file") else read_file
+                files[path] = read(path, f"{place}{kind} {item.name}: {field}")
+    return files
 
 
 def read_secret(path: Path, place: str) -> bytes:
@@ -73,12 +81,7 @@ def read_node_configuration(configuration: Configuration, node_name: str, *, ver
         ConfigurationError: there is no such node, or a file can't be read.
     """
     find_node(configuration, node_name)
-    files = {}
-    for kind, items in (("vserver", vservers_of_nodes(configuration)), ("pool", configuration.pools)):
-        for item in items:
-            for field, path in named_files(item):
-                read = _read_private if field.endswith("secret_file") else read_file
-                files[path] = read(path, f"{kind} {item.name}: {field}")
+    files = _read_named(configuration, "")
     return NodeConfiguration.of(configuration, node_name, files, version=version)
 
 

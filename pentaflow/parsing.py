@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from pentaflow.config import Configuration, Controller, Node, Persistence, Pool, Switch, Tls, Vserver
+from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError
 from pentaflow.misplaced import Location, MisplacedError, nearest
 
@@ -70,59 +70,22 @@ def parse(text: str, place: str, *, base: Path = Path()) -> Configuration:
         path = _path_text(location)
         where = f"{place}:{_line_of(root, location)}" + (f": {path}" if path else "")
         raise ConfigurationError(where, _sentence(first["type"], first["msg"], location)) from None
-    return _rebase(configuration, base)
+    rebased: Configuration = _rebase(configuration, base)
+    return rebased
 
 
-def _rebase(configuration: Configuration, base: Path) -> Configuration:
-    def tls(files: Tls) -> Tls:
-        return Tls(certificate=base / files.certificate, key=base / files.key)
-
-    def vserver(v: Vserver) -> Vserver:
-        cookie = v.persistence.cookie
-        if cookie and cookie.secret_file:
-            cookie = cookie.model_copy(update={"secret_file": base / cookie.secret_file})
-        return v.model_copy(update={"tls": v.tls and tls(v.tls), "persistence": Persistence(cookie=cookie)})
-
-    def node(n: Node) -> Node:
-        if n.management_tls is None:
-            return n
-        paths = {name: base / path for name, path in n.management_tls}
-        return n.model_copy(update={"management_tls": n.management_tls.model_copy(update=paths)})
-
-    def switch(s: Switch) -> Switch:
-        if s.tls is None:
-            return s
-        paths = s.tls.model_dump(exclude_none=True)
-        moved = s.tls.model_copy(update={name: base / path for name, path in paths.items()})
-        return s.model_copy(update={"tls": moved})
-
-    def controller(c: Controller) -> Controller:
-        management = c.health.management
-        paths = {name: base / path for name, path in management if isinstance(path, Path)}
-        management = management.model_copy(update=paths)
-        return c.model_copy(
-            update={
-                "health": c.health.model_copy(update={"management": management}),
-                "tls": c.tls and tls(c.tls),
-                "tokens": c.tokens and base / c.tokens,
-                "agents_ca": c.agents_ca and base / c.agents_ca,
-            }
-        )
-
-    def pool(p: Pool) -> Pool:
-        if p.check is None or p.check.ca is None:
-            return p
-        return p.model_copy(update={"check": p.check.model_copy(update={"ca": base / p.check.ca})})
-
-    return configuration.model_copy(
-        update={
-            "controller": controller(configuration.controller),
-            "switches": tuple(switch(s) for s in configuration.switches),
-            "nodes": tuple(node(n) for n in configuration.nodes),
-            "vservers": tuple(vserver(v) for v in configuration.vservers),
-            "pools": tuple(pool(p) for p in configuration.pools),
-        }
-    )
+def _rebase(value: Any, base: Path) -> Any:
+    """A part of the configuration with its relative paths taken from `base`."""
+    if isinstance(value, Path):
+        return base / value
+    if isinstance(value, tuple):
+        items = tuple(_rebase(item, base) for item in value)
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    if isinstance(value, BaseModel):
+        rebased = {name: _rebase(item, base) for name, item in value}
+        changed = {name: item for name, item in rebased.items() if item is not getattr(value, name)}
+        return value.model_copy(update=changed) if changed else value
+    return value
 
 
 def _path_text(location: Location) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from pentaflow.config import CookieMode, Limits, Pool, Tls, Vserver
+from pentaflow.config import CookieMode, Limits, Pool, Vserver, VserverTls
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import parse_secret
 from tlsnodes.http.forwarding import ForwardingRules, via_line
@@ -22,8 +22,15 @@ from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.stream.poller import Poller
-from tlsnodes.tls.context import KeyedCertificate, TlsContext
-from tlsnodes.tls.errors import CertificateError, PrivateKeyError
+from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, Policy, TlsContext
+from tlsnodes.tls.errors import (
+    AuthorityError,
+    CertificateError,
+    OcspResponseError,
+    PrivateKeyError,
+    RevocationListError,
+    TlsFileError,
+)
 
 
 def make_proxy(
@@ -35,6 +42,7 @@ def make_proxy(
     files: Mapping[Path, bytes],
     statistics: VserverStatistics,
     workers: int,
+    ticket_keys: Sequence[bytes],
 ) -> VserverProxy:
     """A vserver's proxy.
 
@@ -46,12 +54,13 @@ def make_proxy(
         files: path → contents of what the vserver names.
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
+        ticket_keys: what TLS sessions are resumed by, see `TlsContext`.
 
     Raises:
         ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
     """
     rules = ProxyRules(
-        tls=_make_tls(vserver, vserver.tls, files) if vserver.tls else None,
+        tls=_make_tls(vserver, vserver.tls, files, ticket_keys) if vserver.tls else None,
         injection=_make_injection(vserver, files),
         forwarding=ForwardingRules(node_name=node_name, scheme="https" if vserver.tls else "http", port=vserver.port),
         via=via_line(node_name),
@@ -102,18 +111,54 @@ def make_pool(pool: Pool | None, *, workers: int) -> ServerPool:
     return ServerPool(pool, random=random.random, workers=workers)
 
 
-def _make_tls(vserver: Vserver, tls: Tls, files: Mapping[Path, bytes]) -> TlsContext:
-    place = f"vserver {vserver.name}"
-    certificate, key = tls.certificate, tls.key
+def _make_tls(
+    vserver: Vserver, tls: VserverTls, files: Mapping[Path, bytes], ticket_keys: Sequence[bytes]
+) -> TlsContext:
+    shown = (tls, *tls.more)
+    clients = tls.clients
+    authorities = None
+    if clients is not None:
+        authorities = PeerAuthorities(
+            certificates_pem=files[clients.ca],
+            crls_pem=files[clients.crl] if clients.crl is not None else None,
+            required=clients.required,
+        )
     try:
         return TlsContext(
-            certificates=[KeyedCertificate(certificate_pem=files[certificate], key_pem=files[key])],
+            certificates=[_keyed(each.certificate, each.key, files, ocsp=each.ocsp) for each in shown],
             session_context=vserver.name,
+            policy=Policy(tls.policy),
+            clients=authorities,
+            ticket_keys=ticket_keys,
         )
-    except CertificateError as error:
-        raise ConfigurationError(f"{place}: tls.certificate", f"{certificate}: {error}") from None
-    except PrivateKeyError as error:
-        raise ConfigurationError(f"{place}: tls.key", f"{key}: {error}") from None
+    except (AuthorityError, RevocationListError) as error:
+        raise _misplaced(error, f"vserver {vserver.name}: tls.clients", clients) from None
+    except TlsFileError as error:
+        field = f"tls.more[{error.index - 1}]" if error.index else "tls"
+        raise _misplaced(error, f"vserver {vserver.name}: {field}", shown[error.index]) from None
+
+
+def _keyed(certificate: Path, key: Path, files: Mapping[Path, bytes], *, ocsp: Path | None = None) -> KeyedCertificate:
+    return KeyedCertificate(
+        certificate_pem=files[certificate],
+        key_pem=files[key],
+        ocsp_response=files[ocsp] if ocsp is not None else None,
+    )
+
+
+_FIELD_OF = {
+    CertificateError: "certificate",
+    PrivateKeyError: "key",
+    OcspResponseError: "ocsp",
+    AuthorityError: "ca",
+    RevocationListError: "crl",
+}
+
+
+def _misplaced(error: TlsFileError, place: str, files: object) -> ConfigurationError:
+    """The same with its place: a field of `files`, which stand at `place`."""
+    field = _FIELD_OF[type(error)]
+    return ConfigurationError(f"{place}.{field}", f"{getattr(files, field)}: {error}")
 
 
 def _make_injection(vserver: Vserver, files: Mapping[Path, bytes]) -> CookieInjection | None:

@@ -85,12 +85,13 @@ class Services:
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
 
-    def prepare(self, configuration: NodeConfiguration, *, workers: int) -> None:
+    def prepare(self, configuration: NodeConfiguration, *, workers: int, ticket_key: bytes) -> None:
         """Make what another configuration needs.
 
         Args:
             configuration: the node's.
             workers: how many there are of them.
+            ticket_key: what they encrypt TLS tickets with; one for all, and as long as they run.
 
         Raises:
             ConfigurationError: something that it names is not usable. What runs is as it was.
@@ -98,7 +99,7 @@ class Services:
         self._prepared = None
         running = self._by_name()
         self._prepared = {
-            Address.of(vserver): self._make(configuration, vserver, running.get(vserver.name), workers)
+            Address.of(vserver): self._make(configuration, vserver, running.get(vserver.name), workers, ticket_key)
             for vserver in configuration.vservers
         }
 
@@ -208,7 +209,12 @@ class Services:
                 entrance.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
 
     def _make(
-        self, configuration: NodeConfiguration, vserver: Vserver, before: _Service | None, workers: int
+        self,
+        configuration: NodeConfiguration,
+        vserver: Vserver,
+        before: _Service | None,
+        workers: int,
+        ticket_key: bytes,
     ) -> _Service:
         files = configuration.files_of(vserver)
         pool = configuration.maybe_pool(vserver)
@@ -229,6 +235,7 @@ class Services:
             files=files,
             statistics=statistics,
             workers=workers,
+            ticket_keys=(ticket_key,),
         )
         return _Service(recipe, proxy)
 

@@ -38,6 +38,8 @@ STABLE_S = 10.0
 """A worker that ended sooner is started again with a delay."""
 MIN_DELAY_S, MAX_DELAY_S = 0.1, 5.0
 RETIRED_S = 0.5
+TICKET_KEY_BYTES = 80
+"""See `ServerSettings.set_ticket_keys`."""
 _END_S = 2.0
 
 _log = structlog.get_logger()
@@ -111,6 +113,8 @@ class Supervisor:
         self._checking: asyncio.Task[None] | None = None
         self._judgements: dict[tuple[str, int], Judgement] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        # Any worker, and the one that comes after it, resumes the sessions of all. It is never written down.
+        self._ticket_key = os.urandom(TICKET_KEY_BYTES).hex()
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
         self.configuration: NodeConfiguration | None = None
@@ -157,10 +161,8 @@ class Supervisor:
     async def _prepare(self, workers: Sequence[_Worker], configuration: NodeConfiguration) -> None:
         text = configuration.model_dump_json()
         place = f"node {configuration.node.name}"
-        results = await asyncio.gather(
-            *(worker.call("prepare", configuration=text, workers=len(self._workers)) for worker in workers),
-            return_exceptions=True,
-        )
+        given: dict[str, Any] = {"configuration": text, "workers": len(self._workers), "ticket_key": self._ticket_key}
+        results = await asyncio.gather(*(worker.call("prepare", **given) for worker in workers), return_exceptions=True)
         for worker, result in zip(workers, results, strict=True):
             match result:
                 case ChannelLost():

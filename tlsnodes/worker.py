@@ -72,7 +72,8 @@ class Worker:
         match what:
             case "prepare":
                 configuration = NodeConfiguration.model_validate_json(given["configuration"])
-                self._services.prepare(configuration, workers=given["workers"])
+                ticket_key = bytes.fromhex(given["ticket_key"])
+                self._services.prepare(configuration, workers=given["workers"], ticket_key=ticket_key)
             case "sockets":
                 for end_point, descriptor in zip(given["addresses"], descriptors, strict=True):
                     self._sockets[Address(*end_point)] = socket.socket(fileno=descriptor)

@@ -13,13 +13,14 @@ import pytest
 from pentaflow.config import Configuration
 from pentaflow.errors import ConfigurationError, HostError, PentaflowError
 from pentaflow.files import read_node_configuration
-from support.certificates import make_certificate
+from support.certificates import Authority, make_certificate
 from support.ports import free_port
 from support.tlsnode import node_document
 from tlsnodes.node import NodeOptions, run_node
 from tlsnodes.supervisor import WorkerOptions
 
 Document = dict[str, Any]
+AUTHORITY = Authority("authority")
 OPTIONS = NodeOptions(workers=WorkerOptions(count=2), holds_vips=False)
 
 
@@ -78,6 +79,56 @@ def test_files_that_are_wrong(tmp_path: Path, change: Callable[[Document], None]
     assert isinstance(error, ConfigurationError)
     assert error.place == place
     assert sentence.format(tmp_path) in error.message
+
+
+def _spoil_more(folder: Path, tls: Document) -> None:
+    other = AUTHORITY.issue("other.test")
+    certificate, key = other.write(folder, "other")
+    whole = {"certificate": str(certificate), "key": str(key)}
+    tls["more"] = [whole, whole | {"key": tls["key"]}]
+
+
+def _staple_anothers(folder: Path, tls: Document) -> None:
+    (folder / "ocsp").write_bytes(AUTHORITY.ocsp_response(AUTHORITY.issue("other.test").certificate_pem))
+    tls["ocsp"] = str(folder / "ocsp")
+
+
+def _staple_to_more(folder: Path, tls: Document) -> None:
+    (folder / "ocsp").write_bytes(b"x")
+    tls["more"] = [{"certificate": tls["certificate"], "key": tls["key"], "ocsp": str(folder / "ocsp")}]
+
+
+def _authority(folder: Path, tls: Document) -> None:
+    (folder / "ca").write_bytes(b"x")
+    tls["clients"] = {"ca": str(folder / "ca")}
+
+
+def _revocation_list(folder: Path, tls: Document) -> None:
+    _authority(folder, tls)
+    (folder / "ca").write_bytes(AUTHORITY.certificate_pem)
+    (folder / "crl").write_bytes(AUTHORITY.certificate_pem)
+    tls["clients"]["crl"] = str(folder / "crl")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "sentence"),
+    [
+        (_spoil_more, "more[1].key", "{}/server.key: not the key of the certificate"),
+        (_staple_anothers, "ocsp", "{}/ocsp: the OCSP response is about another certificate"),
+        (_staple_to_more, "more[0].ocsp", "{}/ocsp: no OCSP response in DER"),
+        (_authority, "clients.ca", "{}/ca: no PEM certificate in it"),
+        (_revocation_list, "clients.crl", "{}/crl: no PEM revocation list in it"),
+        (lambda _, tls: tls.update(clients={"ca": "/none"}), "clients.ca", "cannot read /none: No such file"),
+    ],
+)
+def test_tls_files_that_are_wrong(
+    tmp_path: Path, change: Callable[[Path, Document], None], field: str, sentence: str
+) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    change(tmp_path, document["vservers"][0]["tls"])
+    error = start(document)
+    assert error.place == f"vserver web: tls.{field}"
+    assert error.message.startswith(sentence.format(tmp_path))
 
 
 def test_unknown_node(tmp_path: Path) -> None:

@@ -8,14 +8,9 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
 
 from support.certificates import Authority
 from support.streams import Recorder, run_until
@@ -116,32 +111,11 @@ def context(ocsp_of: tuple[str, ...] = ()) -> TlsContext:
     certificates = []
     for name in ("www.example.test", "shop.example.test"):
         made = AUTHORITY.issue(name)
-        response = responder_says(made.certificate_pem) if name in ocsp_of else None
+        response = AUTHORITY.ocsp_response(made.certificate_pem) if name in ocsp_of else None
         certificates.append(
             KeyedCertificate(certificate_pem=made.certificate_pem, key_pem=made.key_pem, ocsp_response=response)
         )
     return TlsContext(certificates=certificates, session_context="web", ticket_keys=(bytes(range(80)),))
-
-
-def responder_says(certificate_pem: bytes) -> bytes:
-    issuer = x509.load_pem_x509_certificate(AUTHORITY.certificate_pem)
-    now = datetime.now(UTC)
-    return (
-        ocsp.OCSPResponseBuilder()
-        .add_response(
-            cert=x509.load_pem_x509_certificate(certificate_pem),
-            issuer=issuer,
-            algorithm=hashes.SHA256(),
-            cert_status=ocsp.OCSPCertStatus.GOOD,
-            this_update=now,
-            next_update=now + timedelta(days=1),
-            revocation_time=None,
-            revocation_reason=None,
-        )
-        .responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
-        .sign(AUTHORITY.key, hashes.SHA256())
-        .public_bytes(Encoding.DER)
-    )
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,14 @@ class Certificate:
     certificate_pem: bytes
     key_pem: bytes
 
-    def write(self, directory: Path) -> tuple[Path, Path]:
-        """Write both files; returns their paths."""
-        certificate, key = directory / "server.crt", directory / "server.key"
+    @property
+    def der(self) -> bytes:
+        """The certificate, DER."""
+        return x509.load_pem_x509_certificate(self.certificate_pem).public_bytes(Encoding.DER)
+
+    def write(self, directory: Path, name: str = "server") -> tuple[Path, Path]:
+        """Write both files, `name`.crt and .key; returns their paths."""
+        certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
         certificate.write_bytes(self.certificate_pem)
         key.touch(mode=0o600)
         key.write_bytes(self.key_pem)
@@ -49,6 +55,42 @@ class Authority:
         return Certificate(
             certificate_pem=self._signed(subject, key.public_key(), names, critical=False),
             key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
+
+    def revocation_list(self, *revoked: Certificate) -> bytes:
+        """Of these certificates, PEM."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - timedelta(hours=1))
+            .next_update(now + timedelta(days=1))
+        )
+        for each in revoked:
+            serial = x509.load_pem_x509_certificate(each.certificate_pem).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def ocsp_response(self, certificate_pem: bytes) -> bytes:
+        """That a certificate is good, DER."""
+        issuer = x509.load_pem_x509_certificate(self.certificate_pem)
+        now = datetime.now(UTC)
+        return (
+            ocsp.OCSPResponseBuilder()
+            .add_response(
+                cert=x509.load_pem_x509_certificate(certificate_pem),
+                issuer=issuer,
+                algorithm=hashes.SHA256(),
+                cert_status=ocsp.OCSPCertStatus.GOOD,
+                this_update=now,
+                next_update=now + timedelta(days=1),
+                revocation_time=None,
+                revocation_reason=None,
+            )
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+            .sign(self.key, hashes.SHA256())
+            .public_bytes(Encoding.DER)
         )
 
     def _signed(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pentaflow.config import Configuration, HostPort, Policy, Pool, format_mac, parse_mac
+from pentaflow.config import Configuration, HostPort, Policy, Pool, VserverTls, format_mac, parse_mac
 from pentaflow.errors import ConfigurationError
 from pentaflow.hash import HashKeyKind
 from pentaflow.parsing import parse
@@ -65,6 +65,51 @@ def test_relative_paths_are_taken_from_the_base_folder_and_absolute_ones_kept() 
     assert vserver.tls.key == Path("/etc/keys/web.key")
     assert vserver.persistence.cookie
     assert vserver.persistence.cookie.secret_file == Path("/srv/array/cookie.secret")
+
+
+def test_the_tls_of_a_vserver_with_all_its_files() -> None:
+    tls = {
+        "certificate": "web.pem",
+        "key": "web.key",
+        "ocsp": "web.ocsp",
+        "more": [{"certificate": "rsa.pem", "key": "/keys/rsa.key", "ocsp": "rsa.ocsp"}],
+        "policy": "modern",
+        "clients": {"ca": "clients.pem", "crl": "clients.crl", "required": False},
+    }
+    document = change("vservers.0.tls", tls)
+    (vserver,) = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv")).vservers
+    found = vserver.tls
+    assert found is not None
+    assert found.clients is not None
+    assert (found.ocsp, found.more[0].key, found.more[0].ocsp) == (
+        Path("/srv/web.ocsp"),
+        Path("/keys/rsa.key"),
+        Path("/srv/rsa.ocsp"),
+    )
+    assert (found.policy, found.clients.ca, found.clients.crl) == (
+        "modern",
+        Path("/srv/clients.pem"),
+        Path("/srv/clients.crl"),
+    )
+    assert VserverTls.model_validate_json(found.model_dump_json()) == found
+    plain = parse_document(small_document()).vservers[0].tls
+    assert plain is not None
+    assert (plain.ocsp, plain.more, plain.policy, plain.clients) == (None, (), "intermediate", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("policy", "old", "vservers[0].tls.policy: Input should be 'intermediate' or 'modern'"),
+        ("clients", {"crl": "a"}, "vservers[0].tls.clients.ca: required key is missing"),
+        ("more", [{"certificate": "a"}], "vservers[0].tls.more[0].key: required key is missing"),
+        ("more", [{"certificate": "a", "key": "b", "oscp": "c"}], "unknown key; did you mean 'ocsp'?"),
+    ],
+)
+def test_tls_that_cannot_be_is_refused(path: str, value: object, expected: str) -> None:
+    document = small_document()
+    document["vservers"][0]["tls"][path] = value
+    assert expected in error_of(yaml.safe_dump(document))
 
 
 def test_models_are_frozen() -> None:

@@ -1,6 +1,5 @@
 """The client's side of the proxy: requests in, scheduled one by one, responses out."""
 
-from base64 import b64decode
 from ipaddress import ip_address
 
 import structlog
@@ -30,11 +29,6 @@ cdef bytes _CRLF = b"\r\n"
 cdef bytes _RETRY_AFTER = b"Retry-After: 1\r\n"
 
 _log = structlog.get_logger()
-
-
-cdef bytes _der(certificate):
-    """The octets of a client's verified certificate, None when there is none."""
-    return None if certificate is None else b64decode("".join(certificate.pem.splitlines()[1:-1]))
 
 
 cdef class ClientConnection(Stream):
@@ -463,7 +457,7 @@ cdef class Exchange(Requester):
         cdef RequestHead head = self.head
         cdef Span wire
         if client.fields is None:
-            client.fields = ClientFields(vserver.forwarding, client.peer, certificate=_der(client.peer_certificate))
+            client.fields = ClientFields(vserver.forwarding, client.peer, certificate=client.peer_der())
         wire = request_octets(
             head,
             self.cookie,

@@ -67,6 +67,9 @@ cdef class Stream(Watcher):
     # close() with a RST.
     cpdef void abort(self) noexcept
 
+    # The certificate that the peer has shown and that was verified, DER; None when there is none.
+    cdef bytes peer_der(self)
+
     # Hooks, in the order in which they come. Each may close the stream.
     cdef void on_open(self) noexcept  # HANDSHAKING became OPEN; may write, must not receive
     cdef void on_readable(self) noexcept  # bytes or an end have come: receive() until it returns 0, now or later

@@ -240,22 +240,29 @@ cdef class Stream(Watcher):
             protocol=(<const char *>protocol)[:protocol_size].decode() if protocol_size else None,
         )
 
-    @property
-    def peer_certificate(self):
-        """The certificate that the peer has shown and that was verified, made once; None when there is none."""
+    cdef bytes peer_der(self):
         cdef X509 *certificate
         cdef unsigned char *der = NULL
         cdef int size
-        if self.certificate is None and self.ssl is not NULL:
-            certificate = SSL_get0_peer_certificate(self.ssl)
-            if certificate is not NULL:
-                size = i2d_X509(certificate, &der)
-                if size < 0:
-                    raise MemoryError
-                try:
-                    self.certificate = PeerCertificate.from_der((<const char *>der)[:size])
-                finally:
-                    OPENSSL_free(der)
+        certificate = SSL_get0_peer_certificate(self.ssl) if self.ssl is not NULL else NULL
+        if certificate is NULL:
+            return None
+        size = i2d_X509(certificate, &der)
+        if size < 0:
+            raise MemoryError
+        try:
+            return (<const char *>der)[:size]
+        finally:
+            OPENSSL_free(der)
+
+    @property
+    def peer_certificate(self):
+        """The certificate that the peer has shown and that was verified, made once; None when there is none."""
+        cdef bytes der
+        if self.certificate is None:
+            der = self.peer_der()
+            if der is not None:
+                self.certificate = PeerCertificate.from_der(der)
         return self.certificate
 
     # ---- for Python

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp, memcpy
 
-from tlsnodes.tls.errors import AuthorityError, CertificateError, PrivateKeyError
+from tlsnodes.tls.errors import AuthorityError, CertificateError, PrivateKeyError, RevocationListError
 
 from tlsnodes.tls.openssl cimport *
 
@@ -80,6 +80,7 @@ cdef class TlsSettings:
 
         Raises:
             AuthorityError: there is none in the PEM text, or one of them cannot be read.
+            RevocationListError: the same of the revocation lists.
         """
         cdef X509_STORE *store
         _check(self)
@@ -403,15 +404,15 @@ cdef int _add_crls(X509_STORE *store, bytes pem) except -1:
             accepted = X509_STORE_add_crl(store, crl) == 1
             X509_CRL_free(crl)
             if not accepted:
-                raise AuthorityError(f"revocation list {count + 1} is refused: {_take_reason()}")
+                raise RevocationListError(f"revocation list {count + 1} is refused: {_take_reason()}")
             count += 1
     finally:
         BIO_free(bio)
     reason = _take_reason()
     if count == 0:
-        raise AuthorityError("no PEM revocation list in it")
+        raise RevocationListError("no PEM revocation list in it")
     if reason != _NO_MORE:
-        raise AuthorityError(f"revocation list {count + 1} cannot be read: {reason}")
+        raise RevocationListError(f"revocation list {count + 1} cannot be read: {reason}")
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK)
     return 0
 

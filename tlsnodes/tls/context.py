@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 
 from tlsnodes.tls.binding import ClientSettings, PeerSettings, ServerSettings, TlsSettings
-from tlsnodes.tls.errors import CertificateError, OcspResponseError
+from tlsnodes.tls.errors import CertificateError, OcspResponseError, TlsFileError
 from tlsnodes.tls.names import NameTable
 
 _TLS_1_2 = 0x0303
@@ -87,7 +87,8 @@ class TlsContext(ServerSettings):
     Raises:
         CertificateError: no certificate in the PEM text, or one that OpenSSL's security level refuses.
         PrivateKeyError: no unencrypted key in the PEM text, or the key of another certificate.
-        AuthorityError: no authority or revocation list in the PEM text, or an unreadable one.
+        AuthorityError: no authority in the PEM text, or an unreadable one.
+        RevocationListError: the same of revocation lists.
         OcspResponseError: not a successful OCSP response for this certificate.
         ValueError: a ticket key has not 80 bytes.
     """
@@ -103,8 +104,12 @@ class TlsContext(ServerSettings):
     ) -> None:
         if not certificates:
             raise CertificateError("a vserver has one certificate at least")
-        for certificate in certificates:  # each by itself first, so that errors are about one
-            ServerSettings().add_certificate(certificate.certificate_pem, certificate.key_pem)
+        for index, certificate in enumerate(certificates):  # each by itself first, so that errors are about one
+            try:
+                _add(ServerSettings(), certificate)
+            except TlsFileError as error:
+                error.index = index
+                raise
         groups = _CertificateGroups(certificates)
         identity = _session_identity(session_context, clients)
         self.set_ticket_keys(tuple(ticket_keys))

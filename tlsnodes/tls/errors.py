@@ -2,7 +2,13 @@
 
 
 class TlsFileError(ValueError):
-    """A file is not usable; the text says what is wrong with it, in one sentence without the file's name."""
+    """A file is not usable; the text says what is wrong with it, in one sentence without the file's name.
+
+    Attributes:
+        index: of several certificates the one that it belongs to.
+    """
+
+    index = 0
 
 
 class CertificateError(TlsFileError):
@@ -14,7 +20,11 @@ class PrivateKeyError(TlsFileError):
 
 
 class AuthorityError(TlsFileError):
-    """The certificate authorities, or their revocation lists, are not usable."""
+    """The certificate authorities are not usable."""
+
+
+class RevocationListError(TlsFileError):
+    """The certificate authorities' revocation lists are not usable."""
 
 
 class OcspResponseError(TlsFileError):
