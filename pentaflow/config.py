@@ -29,6 +29,7 @@ from pentaflow.fields import Model as Model
 from pentaflow.fields import Name as Name
 from pentaflow.fields import Seconds as Seconds
 from pentaflow.hash import HashKeyKind
+from pentaflow.http_rules import Forwarding as Forwarding
 from pentaflow.http_rules import Redirect as Redirect
 from pentaflow.misplaced import Location, MisplacedError, nearest
 from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check_mode
@@ -424,6 +425,7 @@ class Vserver(Model):
     pool: Name | None = None
     redirect: Redirect | None = None
     persistence: Persistence = Persistence()
+    forwarding: Forwarding = Forwarding()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     nodes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

@@ -39,7 +39,7 @@ class Protocol(StrEnum):
 
 
 # What not every mode has.
-_PROXIED = ("pool", "persistence", "timeouts", "limits")
+_PROXIED = ("pool", "persistence", "forwarding", "timeouts", "limits")
 _OF_MODE = {
     VserverMode.HTTPS: ("tls", *_PROXIED),
     VserverMode.HTTP: ("redirect", *_PROXIED),
@@ -70,7 +70,7 @@ def check_mode(vserver: Vserver, place: Location) -> None:
             others = " or ".join(other for other, names in _OF_MODE.items() if name in names)
             raise MisplacedError((*place, name), f"belongs to mode {others}; the mode of {vserver.name} is {mode}")
     if vserver.redirect is not None:
-        for name in ("pool", "persistence"):
+        for name in ("pool", "persistence", "forwarding"):
             if _is_given(vserver, name):
                 raise MisplacedError((*place, name), "a vserver that redirects has no servers")
     if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:

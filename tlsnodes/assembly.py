@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import socket
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCode
 from tlsnodes.proxy.rules import ProxyRules
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
+from tlsnodes.request_ids import RequestIds
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.stream.poller import Poller
@@ -62,7 +64,14 @@ def make_proxy(
     rules = ProxyRules(
         tls=_make_tls(vserver, vserver.tls, files, ticket_keys) if vserver.tls else None,
         injection=_make_injection(vserver, files),
-        forwarding=ForwardingRules(node_name=node_name, scheme="https" if vserver.tls else "http", port=vserver.port),
+        forwarding=ForwardingRules(
+            node_name=node_name,
+            scheme="https" if vserver.tls else "http",
+            port=vserver.port,
+            trusted_proxies=vserver.forwarding.trusted_proxies,
+            forwarded=vserver.forwarding.forwarded,
+        ),
+        request_ids=RequestIds(os.urandom) if vserver.forwarding.request_id else None,
         via=via_line(node_name),
         via_1_0=via_line(node_name, http_1_0=True),
         timeouts=vserver.timeouts,

@@ -94,6 +94,7 @@ async def test_what_servers_see(node: RunningNode) -> None:
         "x_forwarded_host": f"127.0.0.1:{node.port}",
         "via": "1.1 node1",
         "forwarded": "",
+        "x_request_id": "",
         "connection": "",
         "te": "",
     }

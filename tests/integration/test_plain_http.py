@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -45,7 +46,8 @@ async def node(tmp_path: Path, server: Nginx) -> AsyncIterator[PlainNode]:
     secure = document["vservers"][0]
     plain, moved = free_port(), free_port()
     common = {"mode": "http", "vip": "127.0.0.1", "timeouts": {"keepalive_s": 5}}
-    cookie = {"persistence": secure["persistence"], "pool": "servers"}
+    trusted = {"trusted_proxies": ["127.0.0.2/32", "fd00::/8"], "forwarded": True, "request_id": True}
+    cookie = {"persistence": secure["persistence"], "pool": "servers", "forwarding": trusted}
     document["vservers"] += [
         common | cookie | {"name": "plain", "id": 2, "port": plain},
         common | {"name": "moved", "id": 3, "port": moved, "redirect": {"to": "https", "port": secure["port"]}},
@@ -73,6 +75,31 @@ async def test_plain_http_from_end_to_end(node: PlainNode, server: Nginx, tmp_pa
     assert (secure["requests"], plain["requests"], moved["requests"]) == (0, 6, 0)
     assert plain["tls_handshakes"] == {"full": 0, "resumed": 0, "failed": {}}
     assert (moved["pool"], moved["servers"]) == ("", [])
+
+
+async def test_what_a_trusted_proxy_says_is_kept_and_of_others_nothing(node: PlainNode) -> None:
+    url = f"http://127.0.0.1:{node.plain}/fields"
+    claims = (
+        *("--header", "X-Forwarded-For: 192.0.2.9", "--header", "X-Forwarded-Proto: https"),
+        *("--header", "X-Forwarded-Host: shop.example", "--header", "Forwarded: for=192.0.2.9"),
+        *("--header", "X-Request-ID: abc-1"),
+    )
+    seen = {}
+    for source in ("127.0.0.1", "127.0.0.2"):
+        text = (await node.running.curl("--fail", "--interface", source, *claims, url)).text
+        seen[source] = dict(line.split("=", 1) for line in text.splitlines())
+    ours = f'host="127.0.0.1:{node.plain}";proto=http;by=_node1'
+    trusted, other = seen["127.0.0.2"], seen["127.0.0.1"]
+    assert trusted["x_forwarded_for"] == "192.0.2.9, 127.0.0.2"
+    assert (trusted["x_forwarded_proto"], trusted["x_forwarded_host"]) == ("https", "shop.example")
+    assert trusted["forwarded"] == f"for=192.0.2.9, for=127.0.0.2;{ours}"
+    assert trusted["x_request_id"] == "abc-1"
+    assert other["x_forwarded_for"] == "127.0.0.1"
+    assert (other["x_forwarded_proto"], other["x_forwarded_host"]) == ("http", f"127.0.0.1:{node.plain}")
+    assert other["forwarded"] == f"for=127.0.0.1;{ours}"
+    assert re.fullmatch("[0-9a-f]{32}", other["x_request_id"])
+    again = (await node.running.curl("--fail", url, url)).text
+    assert len(set(re.findall("x_request_id=(.+)", again)) | {other["x_request_id"]}) == 3
 
 
 async def test_clients_that_speak_tls_to_plain_http_get_an_answer(node: PlainNode) -> None:
@@ -131,7 +158,7 @@ async def test_a_reload_turns_servers_into_a_redirect_and_back(node: PlainNode, 
     before = path.read_text()
     document = json.loads(before)
     plain = document["vservers"][1]
-    del plain["pool"], plain["persistence"]
+    del plain["pool"], plain["persistence"], plain["forwarding"]
     plain["redirect"] = {"to": "https", "status": 301}
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     for text, old, new in ((json.dumps(document), b"200", b"301"), (before, b"301", b"200")):

@@ -21,6 +21,7 @@ _FIELDS = (
     "x_forwarded_host",
     "via",
     "forwarded",
+    "x_request_id",
     "connection",
     "te",
 )

@@ -100,6 +100,15 @@ def test_an_http_vserver_has_a_pool_or_redirects() -> None:
             {"redirect": {"to": "https"}, "persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}},
             "vservers[0].persistence: a vserver that redirects has no servers",
         ),
+        (
+            {"redirect": {"to": "https"}, "forwarding": {"request_id": True}},
+            "vservers[0].forwarding: a vserver that redirects has no servers",
+        ),
+        (
+            {"pool": "servers", "forwarding": {"trusted_proxies": ["192.0.2.1/24"]}},
+            "trusted_proxies[0]: '192.0.2.1/24' is not a network like 192.0.2.0/24: 192.0.2.1/24 has host bits set",
+        ),
+        ({"pool": "servers", "forwarding": {"trusted_proxies": [1]}}, "trusted_proxies[0]: 1 is not a network like"),
         ({"redirect": {}}, "vservers[0].redirect.to: "),
         ({"redirect": {"to": "https", "status": 303}}, "vservers[0].redirect.status: Input should be 301, 302, 307"),
         ({"redirect": {"to": "https", "port": 0}}, "vservers[0].redirect.port: Input should be greater than or equal"),

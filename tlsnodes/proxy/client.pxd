@@ -39,6 +39,7 @@ cdef class ClientConnection(Stream):
     cdef int await_request(self) except -1
     cdef int input_ended(self) except -1
     cdef int refuse(self, int status, str sentence, bytes extra=*) except -1
+    cdef object fields_of_client(self)
     cdef int answer(self, int status, str sentence, bytes extra, str refused) except -1
     cdef int close_in_order(self) except -1
     cdef int end(self) except -1
@@ -53,6 +54,7 @@ cdef class Exchange(Requester):
     cdef bint active
     cdef RequestHead head
     cdef bytes cookie
+    cdef bytes request_id  # None where requests have none
     cdef object server  # ServerState
     cdef tuple tried
     cdef ServerConnection connection

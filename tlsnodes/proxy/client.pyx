@@ -313,6 +313,12 @@ cdef class ClientConnection(Stream):
             self.cut()
         return 0
 
+    cdef object fields_of_client(self):
+        """What servers are told of the client."""
+        if self.fields is None:
+            self.fields = ClientFields(self.vserver.forwarding, self.peer, certificate=self.peer_der())
+        return self.fields
+
     # ---- ends
 
     cdef int refuse(self, int status, str sentence, bytes extra=b"") except -1:
@@ -410,6 +416,8 @@ cdef class Exchange(Requester):
         self.status = 0
         self.started_at = now
         self.sent = self.received = 0
+        if vserver.request_ids is not None:
+            self.request_id = client.fields_of_client().maybe_request_id(head.claims) or vserver.request_ids.make()
         if vserver.in_progress > vserver.max_requests:
             return client.refuse(503, f"vserver {vserver.name} has as many requests as it may have", _RETRY_AFTER)
         if head.length > vserver.max_body:
@@ -456,12 +464,12 @@ cdef class Exchange(Requester):
         cdef ServerConnection connection = self.connection
         cdef RequestHead head = self.head
         cdef Span wire
-        if client.fields is None:
-            client.fields = ClientFields(vserver.forwarding, client.peer, certificate=client.peer_der())
         wire = request_octets(
             head,
             self.cookie,
-            client.fields.lines(authority=head.authority, http_1_0=head.http_1_0, claims=head.claims),
+            client.fields_of_client().lines(
+                authority=head.authority, http_1_0=head.http_1_0, claims=head.claims, request_id=self.request_id
+            ),
         )
         self.ready = True
         client.deadline = vserver.poller.now + vserver.response_s

@@ -8,6 +8,7 @@ from pentaflow.config import Limits, Redirect, Timeouts
 from tlsnodes.http.forwarding import ForwardingRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
+from tlsnodes.request_ids import RequestIds
 from tlsnodes.tls.context import TlsContext
 
 
@@ -19,6 +20,7 @@ class ProxyRules:
         tls: of its clients; None: plain HTTP.
         injection: cookie persistence, if the vserver has it.
         forwarding: what servers are told of a client.
+        request_ids: where they come from, if requests have them.
         via: the line that a response from a server of HTTP/1.1 gets.
         via_1_0: the same for HTTP/1.0.
         timeouts: as configured.
@@ -30,6 +32,7 @@ class ProxyRules:
     tls: TlsContext | None
     injection: CookieInjection | None
     forwarding: ForwardingRules
+    request_ids: RequestIds | None
     via: bytes
     via_1_0: bytes
     timeouts: Timeouts

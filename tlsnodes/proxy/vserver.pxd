@@ -20,6 +20,7 @@ cdef class VserverProxy:
     cdef object injection
     cdef object forwarding
     cdef object head_limits
+    cdef object request_ids  # `RequestIds`; None: requests have none
     cdef object redirect  # `Redirect`; None: requests go to servers
     cdef object log
     cdef dict backends  # server id → Backend

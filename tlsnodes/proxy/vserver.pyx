@@ -51,6 +51,7 @@ cdef class VserverProxy:
         self.injection = rules.injection
         self.forwarding = rules.forwarding
         self.head_limits = rules.head
+        self.request_ids = rules.request_ids
         self.redirect = rules.redirect
         self.log = log
         self.backends = {
