@@ -16,41 +16,34 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-import grpc
 import structlog
-from finsy import GRPCCredentialsTLS, P4ClientError, P4PacketOut, SwitchEvent
+from finsy import P4ClientError, P4PacketOut, SwitchEvent
 from finsy import Switch as Connection
 from finsy import SwitchOptions as ConnectionOptions
 from finsy.grpcutil import GRPCStatusCode
-from finsy.proto import p4r, p4r_grpc
 
-from controller.actual import Actual
 from controller.changes import Changes
 from controller.codec import Codec, Hits
 from controller.core import Core
 from controller.diff import Operation, Update, diff
 from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.on_demand import REASON_UNASSIGNED, Fate, HeldPackets
-from controller.p4info import check_p4info
 from controller.pipeline import Pipeline
 from controller.prober import MAX_PROBES_PER_S, PacketOut, Prober
 from controller.probes import Probes, Report, Send
+from controller.reading import ReadFailed, SwitchReader, channel_credentials, open_reader
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
-from pentaflow.files import read_switch_credentials
 
 RECONNECT_S = 0.5
 RETRY_S = 1.0
 REFUSED_RETRY_S = 5.0
-READ_TIMEOUT_S = 60.0
 LET_GO_S = 1.0
 # A switch that is cut off in silence breaks no connection for minutes. Pings of HTTP/2 would tell, too, but unless they
 # are told otherwise servers take more than one in five minutes for abuse.
 HEARTBEAT_INTERVAL_S = 2.0
-HEARTBEAT_TIMEOUT_S = 5.0
 ADOPTION_POLL_S = 0.05
 _LET_GO_POLL_S = 0.01
-MAX_READ_BYTES = 256 << 20
 # Messages from the switch that may wait while the controller is busy; what is beyond is dropped and comes again.
 QUEUE_SIZE = 4096
 _LOGGED_ERRORS = 5
@@ -75,15 +68,6 @@ class WriteFailed(Exception):
 
 class NotConnected(Exception):
     """A switch can't be asked: there is no connection."""
-
-
-class ReadFailed(Exception):
-    """A Read was refused or not answered."""
-
-    def __init__(self, error: P4ClientError) -> None:
-        super().__init__(f"{error.code.name}: {error.message}")
-        codes = {detail.canonical_code for detail in error.details.values()} or {error.code}
-        self.is_not_found = codes == {GRPCStatusCode.NOT_FOUND}
 
 
 class SwitchSession:
@@ -137,7 +121,7 @@ class SwitchSession:
         self._superseded = False
         self._announce: Send | None = None
         self._probes: Probes | None = None
-        self._stub: p4r_grpc.P4RuntimeAsyncStub | None = None
+        self._reader: SwitchReader | None = None
         # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
         self._sending = asyncio.Lock()
 
@@ -220,7 +204,7 @@ class SwitchSession:
             device_id=self._switch.device_id,
             initial_election_id=self._next_election_id(),
             ready_handler=self._ready,
-            channel_credentials=_channel_credentials(self._switch),
+            channel_credentials=channel_credentials(self._switch),
         )
         connection = Connection(self.name, str(self._switch.grpc), options)
         closed = self._closed = asyncio.Event()
@@ -249,7 +233,7 @@ class SwitchSession:
     def _disconnected(self, reason: str) -> None:
         was_connected = self.state is not SessionState.DISCONNECTED
         self.state, self._accepts, self._announce = SessionState.DISCONNECTED, False, None
-        self._probes = self._stub = None
+        self._probes = self._reader = None
         self.held.give_up()
         if was_connected:
             reason = self.error or reason or "the connection was lost"
@@ -359,16 +343,16 @@ class SwitchSession:
                     await connection.write([P4PacketOut(frame, **_PACKET_OUT_SUBMITTED) for frame in frames])
 
     async def _keep_written(self, connection: Connection, probes: Probes) -> None:
-        async with _open_channel(self._switch, connection.options.channel_credentials) as channel:
-            stub = self._stub = p4r_grpc.P4RuntimeStub(channel)
+        async with open_reader(self._switch, self._codec, connection.options.channel_credentials) as reader:
+            self._reader = reader
             probing = None
             while True:
                 try:
-                    await self._check_pipeline(stub)
-                    await self._reconcile(connection, stub)
+                    await reader.check_pipeline()
+                    await self._reconcile(connection, reader)
                     if probing is None:
                         probing = connection.create_task(probes.run())
-                        connection.create_task(self._check_heartbeat(stub))
+                        connection.create_task(self._check_heartbeat(reader))
                     await self._write_forever(connection)
                 except (PipelineMismatchError, ReadFailed, WriteFailed) as error:
                     self._accepts, self.state, self.error = False, SessionState.RECONCILING, str(error)
@@ -376,38 +360,22 @@ class SwitchSession:
                     log.error("switch is read back again", switch=self.name, reason=self.error)
                     await asyncio.sleep(RETRY_S)
 
-    async def _check_heartbeat(self, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
+    async def _check_heartbeat(self, reader: SwitchReader) -> None:
         """End the connection when the switch is silent."""
         while True:
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
             try:
-                await stub.Capabilities(p4r.CapabilitiesRequest(), timeout=HEARTBEAT_TIMEOUT_S)
-            except grpc.aio.AioRpcError as error:
-                self.error = f"no heartbeat: {error.code().name}"
+                await reader.check_heartbeat()
+            except ReadFailed as error:
+                self.error = f"no heartbeat: {error.code}"
                 self._closed.set()
                 return
 
-    async def _check_pipeline(self, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
-        request = p4r.GetForwardingPipelineConfigRequest(
-            device_id=self._switch.device_id,
-            response_type=p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE,
-        )
-        try:
-            response = await stub.GetForwardingPipelineConfig(request, timeout=READ_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise ReadFailed(P4ClientError(error, "GetForwardingPipelineConfig")) from None
-        check_p4info(response.config.p4info, f"switch {self.name}")
-
-    async def _reconcile(self, connection: Connection, stub: p4r_grpc.P4RuntimeAsyncStub) -> None:
+    async def _reconcile(self, connection: Connection, reader: SwitchReader) -> None:
         """Read the switch back and write the differences."""
         started_ns = time.monotonic_ns()
         actual = self._core.assignment.new_actual()
-        await self._read(stub, self._codec.wildcards(), actual)
-        try:
-            await self._read(stub, [self._codec.digest()], actual)
-        except ReadFailed as error:
-            if not error.is_not_found:
-                raise
+        await reader.read_all(actual)
         while True:
             if self._core.may_reconcile(self.name, actual, time.monotonic_ns()):
                 break
@@ -427,29 +395,9 @@ class SwitchSession:
         Raises:
             NotConnected, ReadFailed: the switch doesn't say.
         """
-        if self._stub is None:
+        if self._reader is None:
             raise NotConnected(self.name)
-        request = p4r.ReadRequest(
-            device_id=self._switch.device_id,
-            entities=[self._codec.hits_query(vserver_id, bucket) for bucket in buckets],
-        )
-        found = {}
-        try:
-            async for response in self._stub.Read(request, timeout=READ_TIMEOUT_S):
-                for entity in response.entities:
-                    key, hits = self._codec.decode_hits(entity)
-                    found[key.match[1]] = hits
-        except grpc.aio.AioRpcError as error:
-            raise ReadFailed(P4ClientError(error, "Read")) from None
-        return found
-
-    async def _read(self, stub: p4r_grpc.P4RuntimeAsyncStub, entities: Sequence[p4r.Entity], into: Actual) -> None:
-        request = p4r.ReadRequest(device_id=self._switch.device_id, entities=entities)
-        try:
-            async for response in stub.Read(request, timeout=READ_TIMEOUT_S):
-                into.update(self._codec.decode_entities(response.entities))
-        except grpc.aio.AioRpcError as error:
-            raise ReadFailed(P4ClientError(error, "Read")) from None
+        return await self._reader.read_hits(vserver_id, buckets)
 
     async def _write_forever(self, connection: Connection) -> None:
         while True:
@@ -522,24 +470,3 @@ class SwitchSession:
                 code=GRPCStatusCode(detail.canonical_code).name,
                 reason=detail.message,
             )
-
-
-def _channel_credentials(switch: Switch) -> GRPCCredentialsTLS | None:
-    """Read for each connection, so that a renewed certificate is used by the next one; raises ConfigurationError."""
-    if switch.tls is None:
-        return None
-    credentials = read_switch_credentials(switch.tls, f"switch {switch.name}")
-    identity = credentials.identity
-    return GRPCCredentialsTLS(
-        cacert=credentials.ca,
-        cert=identity.certificate if identity else None,
-        private_key=identity.key if identity else None,
-    )
-
-
-def _open_channel(switch: Switch, credentials: GRPCCredentialsTLS | None) -> grpc.aio.Channel:
-    """A channel beside finsy's, for reads that are longer than gRPC's default."""
-    options = [("grpc.max_receive_message_length", MAX_READ_BYTES)]
-    if credentials is None:
-        return grpc.aio.insecure_channel(str(switch.grpc), options=options)
-    return grpc.aio.secure_channel(str(switch.grpc), credentials.to_client_credentials(), options=options)

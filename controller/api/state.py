@@ -19,9 +19,10 @@ from controller.api.problems import Problem, not_found
 from controller.api.recording import RecordedRoute
 from controller.explain import explain
 from controller.health import Health
+from controller.reading import ReadFailed
 from controller.repository import Repository
 from controller.running import Running
-from controller.southbound import NotConnected, ReadFailed, SessionState
+from controller.southbound import NotConnected, SessionState
 from controller.status_document import ServerStatus, StatusDocument
 from pentaflow.addresses import IpAddress
 from pentaflow.config import NodeState, Vserver

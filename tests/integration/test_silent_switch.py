@@ -51,7 +51,7 @@ async def relay(port: int, to_port: int) -> AsyncIterator[Relay]:
 
 async def test_it_is_lost_after_a_heartbeat_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.southbound.HEARTBEAT_INTERVAL_S", 0.1)
-    monkeypatch.setattr("controller.southbound.HEARTBEAT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("controller.reading.HEARTBEAT_TIMEOUT_S", 0.5)
     configuration = make_configuration(buckets=256)
     array = VirtualArray(configuration)
     monkeypatch.setattr("softswitch.switch.Ports", array.ports)
