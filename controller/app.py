@@ -164,7 +164,7 @@ class Array:
             self.sessions.append(session)
         for name, session in sessions.items():
             running = self._running_sessions.pop(name)
-            if name in self.core.stations:  # it remains, and is reached in another way
+            if name in self.core.stations.tables:  # it remains, and is reached in another way
                 running.cancel()
                 changes += self.core.lost(name, "it is to be reached in another way", time.monotonic_ns())
             else:

@@ -6,7 +6,7 @@ when it is written, so start, reconnect, learning and failure all go desired →
 
 Each concern has a room of its own, this one connects them: `availability` (nodes), `assignment` (buckets), `balancing`
 (where buckets should be, and how they get there), `election` (active switches), `views` (what each switch sees),
-`stations` (layer 2), `desired` (what the configuration says).
+`stations` (layer 2), `desired` (what the configuration says), `preview` (what another one would move).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.actual import Actual
-from controller.addresses import probe_mac, vip_mac
+from controller.addresses import vip_mac
 from controller.adoption import FirstRead
 from controller.agents import Agents
 from controller.alarms import Alarm, AlarmKey, AlarmKind, Alarms
@@ -23,7 +23,7 @@ from controller.announcements import announcement
 from controller.assignment import Assignment
 from controller.availability import Availability
 from controller.balancing import Balancing
-from controller.buckets import BucketMap, Reason, SlotMove
+from controller.buckets import BucketMap, SlotMove
 from controller.changes import Changes, keys_of
 from controller.connections import BucketFunction
 from controller.desired import announced_in, fixed_entries, vip_keys, vserver_key
@@ -32,17 +32,15 @@ from controller.election import Election, Step, Transition
 from controller.entries import Entry, Key, Kind
 from controller.events import EventKind, EventLog
 from controller.guard import Verdict
-from controller.health import Check, CheckKind, Health, NodeHealth, Outcome
+from controller.health import Check, CheckKind, NodeHealth, Outcome
 from controller.history import History
-from controller.intents import Intent, Intents, serving_weights
-from controller.node_sets import members, node_sets
+from controller.intents import Intent
 from controller.plan import Plan
-from controller.planner import make_plan
-from controller.stations import StationTable
+from controller.preview import preview
+from controller.stations import Stations
 from controller.views import Views
 from controller.withdrawal import announced_vips
 from pentaflow.config import AssignmentMode, Configuration, NodeState, Vserver
-from pentaflow.errors import ConfigurationError
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -87,8 +85,7 @@ class Core:
         self.balancing = Balancing(configuration, self.assignment, self.availability, events, transit_cells)
         self.election = Election(configuration)
         self.views = Views(configuration)
-        self.stations: dict[str, StationTable] = {}
-        self._station_capacity = station_capacity
+        self.stations = Stations(configuration, station_capacity, events)
         self._random_hash_keys = dict(random_hash_keys)
         self._fixed: dict[str, dict[Key, Entry]] = {}
         self.hash_keys: dict[int, int] = {}  # vserver id → the key in use, once a switch was read
@@ -98,7 +95,6 @@ class Core:
         self._alarms = Alarms(events)
         self.agents = Agents()
         self._lagging: dict[str, str] = {}
-        self._stations_adopted: set[str] = set()
         self._configure(configuration)
 
     def _configure(self, configuration: Configuration) -> None:
@@ -107,18 +103,6 @@ class Core:
         self._switches = {switch.name: switch for switch in configuration.switches}
         self._vservers = {vserver.id: vserver for vserver in configuration.vservers}
         self._vips = {vserver.name: vserver.vip for vserver in configuration.vservers}
-        reserved = frozenset(
-            [probe_mac(address) for switch in configuration.switches for address in switch.probe_addresses]
-            + [vip_mac(vserver.vip) for vserver in configuration.vservers]
-        )
-        before, self.stations = self.stations, {}
-        for switch in configuration.switches:
-            ageing_ns = int(switch.mac_ageing_s * _NS_PER_S)
-            table = before.get(switch.name) or StationTable(
-                reserved=reserved, capacity=self._station_capacity, ageing_ns=ageing_ns
-            )
-            table.reconfigure(reserved=reserved, ageing_ns=ageing_ns)
-            self.stations[switch.name] = table
 
     def reconfigure(
         self, configuration: Configuration, random_hash_keys: Mapping[int, int], now_ns: int
@@ -141,6 +125,7 @@ class Core:
         vips = {vserver.vip for vserver in configuration.vservers}
         self._announced = (self._announced & vips) | (vips - set(self._vips.values()))
         self._configure(configuration)
+        self.stations.reconfigure(configuration)
         self._random_hash_keys |= random_hash_keys
         self.availability.reconfigure(configuration, now_ns)
         self.assignment.reconfigure(configuration, self.availability.initial_weights())
@@ -148,7 +133,6 @@ class Core:
         steps = self.election.reconfigure(configuration, now_ns)
         self.views.reconfigure(configuration)
         self.history.keep(self._vservers)
-        self._stations_adopted &= self._switches.keys()
         self._lost = {switch: reason for switch, reason in self._lost.items() if switch in self._switches}
         if self._fixed:
             known, self.hash_keys = self.hash_keys, {}
@@ -174,24 +158,7 @@ class Core:
         Raises:
             ConfigurationError: nobody would serve.
         """
-        nodes = {node.id: node for node in configuration.nodes}
-        intents = Intents(configuration.nodes, self.availability.intents.overrides()).states() | dict(states)
-        health = {n: self.health[n].state if n in self.health else Health.UNKNOWN for n in nodes}
-        weights = serving_weights(nodes, intents, health)
-        sets = node_sets(configuration)
-        for its in sets:
-            if not any(weights.get(node_id) for node_id in its.node_ids):
-                names = ", ".join(v.name for v in configuration.vservers if v.id in its.vserver_ids)
-                raise ConfigurationError("nodes", f"no node would be left to serve {names}")
-        kept = {vserver.id for vserver in configuration.vservers}
-        remaining = BucketMap(
-            buckets={vserver_id: found for vserver_id, found in self.map.buckets.items() if vserver_id in kept},
-            slots=self.map.slots,
-            splits={key: slot for key, slot in self.map.splits.items() if key[0] in kept},
-            version=self.map.version,
-        )
-        is_drain = any(state is not NodeState.ACTIVE for state in states.values())
-        return make_plan(remaining, weights, Reason.DRAIN if is_drain else Reason.WEIGHTS, members(sets))
+        return preview(self.map, configuration, self.availability.intents, states, self.health)
 
     @property
     def map(self) -> BucketMap:
@@ -211,15 +178,15 @@ class Core:
             case Kind.SLOT | Kind.BUCKET:
                 return self.assignment.maybe_entry(switch, key)
             case Kind.SMAC:
-                return self.stations[switch].maybe_entry(key)
+                return self.stations.tables[switch].maybe_entry(key)
             case Kind.DMAC:
-                return self._fixed[switch].get(key) or self.stations[switch].maybe_entry(key)
+                return self._fixed[switch].get(key) or self.stations.tables[switch].maybe_entry(key)
             case _:
                 return self._fixed.get(switch, {}).get(key)
 
     def _keys_but_buckets(self, switch: str) -> Iterator[Key]:
         yield from self._fixed[switch]
-        yield from self.stations[switch].entry_keys()
+        yield from self.stations.tables[switch].entry_keys()
         yield from self.assignment.slot_keys()
 
     # Switches.
@@ -234,9 +201,7 @@ class Core:
         if not self._fixed:
             self._adopt(actual)
         self._fixed[switch] = self._make_fixed_of(switch)
-        if switch not in self._stations_adopted:
-            self._stations_adopted.add(switch)
-            self.stations[switch].adopt(actual.others)
+        self.stations.adopt(switch, actual.others)
         keys = dict.fromkeys([*self._keys_but_buckets(switch), *actual.others])
         updates = diff(keys, lambda key: self.maybe_entry(switch, key), actual)
         bucket_diffs = [
@@ -551,17 +516,10 @@ class Core:
 
     def learn(self, switch: str, stations: Iterable[tuple[int, int, int]], now_ns: int) -> Changes | None:
         """Frames came from (VLAN id, MAC, port) that the switch does not know."""
-        table = self.stations.get(switch)
-        if table is None:
-            return None
-        was_full = table.is_full
-        keys = [key for station in stations for key in table.learn(*station)]
-        if table.is_full and not was_full:
-            self.events.add(EventKind.STATIONS_FULL, now_ns, switch=switch, stations=len(table))
-        return Changes(keys=tuple(keys), switch=switch) if keys else None
+        keys = self.stations.learn(switch, stations, now_ns)
+        return Changes(keys=keys, switch=switch) if keys else None
 
     def station_idle(self, switch: str, keys: Iterable[Key]) -> Changes | None:
         """The switch reports that these `smac` entries are idle."""
-        table = self.stations.get(switch)
-        changed = [found for key in keys for found in table.age(*key.match)] if table else []
-        return Changes(keys=tuple(changed), switch=switch) if changed else None
+        changed = self.stations.age(switch, keys)
+        return Changes(keys=changed, switch=switch) if changed else None

@@ -1,11 +1,15 @@
-"""Layer-2 learning [D9]: which station is behind which port, each VLAN by itself. One table for each switch."""
+"""Layer-2 learning [D9]: which station is behind which port of a switch, each VLAN by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controller.addresses import is_group
+from controller.addresses import is_group, probe_mac, vip_mac
 from controller.entries import Entry, Key, Kind
+from controller.events import EventKind, EventLog
+from pentaflow.config import Configuration
+
+_NS_PER_S = 1_000_000_000
 
 Station = tuple[int, int]  # VLAN id, MAC
 
@@ -83,3 +87,53 @@ class StationTable:
     def ports(self) -> Mapping[Station, int]:
         """(VLAN id, MAC) → port."""
         return self._ports
+
+
+class Stations:
+    """The tables of all switches that are configured; `tables` has them by name."""
+
+    def __init__(self, configuration: Configuration, capacity: int, events: EventLog) -> None:
+        """`capacity`: stations that a switch can learn."""
+        self.tables: dict[str, StationTable] = {}
+        self._capacity = capacity
+        self._events = events
+        self._adopted: set[str] = set()
+        self.reconfigure(configuration)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other switches, VIPs or times from now on; switches that remain keep their stations."""
+        reserved = frozenset(
+            [probe_mac(address) for switch in configuration.switches for address in switch.probe_addresses]
+            + [vip_mac(vserver.vip) for vserver in configuration.vservers]
+        )
+        before, self.tables = self.tables, {}
+        for switch in configuration.switches:
+            ageing_ns = int(switch.mac_ageing_s * _NS_PER_S)
+            table = before.get(switch.name) or StationTable(
+                reserved=reserved, capacity=self._capacity, ageing_ns=ageing_ns
+            )
+            table.reconfigure(reserved=reserved, ageing_ns=ageing_ns)
+            self.tables[switch.name] = table
+        self._adopted &= self.tables.keys()
+
+    def adopt(self, switch: str, entries: Iterable[Key]) -> None:
+        """Take over the stations of a switch that is read back for the first time."""
+        if switch not in self._adopted:
+            self._adopted.add(switch)
+            self.tables[switch].adopt(entries)
+
+    def learn(self, switch: str, stations: Iterable[tuple[int, int, int]], now_ns: int) -> tuple[Key, ...]:
+        """Frames came from (VLAN id, MAC, port) that the switch does not know: the keys whose entries changed."""
+        table = self.tables.get(switch)
+        if table is None:
+            return ()
+        was_full = table.is_full
+        keys = tuple(key for station in stations for key in table.learn(*station))
+        if table.is_full and not was_full:
+            self._events.add(EventKind.STATIONS_FULL, now_ns, switch=switch, stations=len(table))
+        return keys
+
+    def age(self, switch: str, keys: Iterable[Key]) -> tuple[Key, ...]:
+        """The switch reports that these `smac` entries are idle: the keys whose entries changed."""
+        table = self.tables.get(switch)
+        return tuple(found for key in keys for found in table.age(*key.match)) if table else ()

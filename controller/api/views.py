@@ -184,7 +184,7 @@ def switches(running: Running) -> Mapping[str, SwitchView]:
             ports=list(switch.ports),
             state=sessions[switch.name].state,
             error=sessions[switch.name].error,
-            stations=len(core.stations[switch.name]),
+            stations=len(core.stations.tables[switch.name]),
             priority=switch.priority,
             active_for=sorted(map(str, core.election.held_by(switch.name))),
             unfenced_for=[str(s.vip) for s in core.election.standings() if switch.name in s.unfenced],

@@ -113,7 +113,7 @@ def test_a_switch_comes_and_goes() -> None:
     assert sum(key.kind is Kind.BUCKET for key in keys) == BUCKETS
     assert world.core.election.active(IPv4Address("10.0.0.100")) == "s1"
     world.reconfigure(remove)
-    assert set(world.core.stations) == {"s1"}
+    assert set(world.core.stations.tables) == {"s1"}
     assert world.reconcile() == 0
 
 
