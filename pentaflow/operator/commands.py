@@ -27,6 +27,10 @@ _PIPE_WIDTH = 1000
 _PANEL = "Operating a running array"
 
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]
+WaitForNodes = Annotated[
+    float | None,
+    typer.Option("--wait", min=0, metavar="S", help="Wait until all nodes that have an agent run it, so long at most."),
+]
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Your own words, kept with the version.")]
 
 
@@ -238,6 +242,7 @@ def push(
     base: Annotated[
         int | None, typer.Option(min=1, metavar="VERSION", help="Only if this version is in force; else any.")
     ] = None,
+    wait: WaitForNodes = None,
     as_json: Json = False,
 ) -> None:
     """Put a configuration in force."""
@@ -252,16 +257,38 @@ def push(
     )
     verb = "would be accepted; in force is" if dry_run else "in force:"
     _print(answer.document, as_json, lambda pushed: f"{path}: {verb} version {pushed['version']}")
+    if wait is not None and not dry_run:
+        _wait_for_nodes(client, answer.document["version"], wait, quiet=as_json)
 
 
 def rollback(
     client: Client,
     version: Annotated[int | None, typer.Argument(min=1, help="By default the one before.")] = None,
+    wait: WaitForNodes = None,
     as_json: Json = False,
 ) -> None:
     """Put an earlier configuration in force again."""
     answer = client.change("POST", "/configuration/rollback", json={"version": version})
     _print(answer.document, as_json, lambda pushed: f"in force: version {pushed['version']}")
+    if wait is not None:
+        _wait_for_nodes(client, answer.document["version"], wait, quiet=as_json)
+
+
+def _wait_for_nodes(client: Client, version: int, timeout_s: float, *, quiet: bool) -> None:
+    deadline = time.monotonic() + timeout_s
+    with Live(console=_console(stderr=True, quiet=quiet), refresh_per_second=4, transient=True) as live:
+        while True:
+            rows = [row for row in client.get("/tables/nodes") if row["configuration_version"] is not None]
+            behind = [row for row in rows if row["configuration_version"] != version]
+            if not behind:
+                return
+            if time.monotonic() >= deadline:
+                why = "; ".join(f"{row['node']} {row['configuration_error'] or 'has said nothing'}" for row in behind)
+                raise NotNowError(
+                    "", f"version {version} is in force, but not on all nodes after {timeout_s:g} s: {why}"
+                )
+            live.update(tables.rollout(version, len(rows), behind))
+            time.sleep(_POLL_S)
 
 
 def versions(client: Client, as_json: Json = False) -> None:

@@ -92,6 +92,19 @@ def nodes(rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def rollout(version: int, total: int, behind: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """How many of `total` nodes run a version; `behind`: those of `GET /tables/nodes` that do not."""
+    done = total - len(behind)
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        ProgressBar(total=max(total, 1), completed=done, width=30), f"{done} of {total} nodes run version {version}"
+    )
+    table = _table("node", ">version", "")
+    for row in behind:
+        table.add_row(row["node"], _number(row["configuration_version"]), row["configuration_error"])
+    return Group(head, table)
+
+
 def vservers(rows: Iterable[Mapping[str, Any]]) -> Table:
     """`GET /vservers`."""
     table = _table("vserver", "vip", ">buckets", "hash", "pool", "active switch", "nodes")

@@ -180,6 +180,39 @@ async def test_pushed_configurations_reach_the_node_and_broken_ones_leave_it_as_
         assert "PRIVATE KEY" not in (tmp_path / log).read_text()
 
 
+async def test_a_push_waits_for_the_nodes_or_says_which_do_not_run_it(tmp_path: Path) -> None:
+    async with arena(tmp_path) as field, AsyncExitStack() as stack:
+        await stack.enter_async_context(field.process("controller.log", "controller", field.configuration))
+        await stack.enter_async_context(field.process("node.log", *field.agent()))
+        client = await stack.enter_async_context(field.client())
+        await until_version(client, 1)
+
+        async def pentaflow(log: str, *arguments: str | Path) -> tuple[int | None, str]:
+            where = ("--url", f"https://{field.rest}", "--ca", field.ca)
+            async with field.process(log, *arguments, *where) as process:
+                status = await asyncio.wait_for(process.wait(), 60)
+            return status, (tmp_path / log).read_text()
+
+        field.document["vservers"][0]["timeouts"] = {"keepalive_s": 7}
+        pushed = field.configuration
+        pushed.write_text(json.dumps(field.document))
+        status, said = await pentaflow("good.log", "push", pushed, "--wait", "60", "--json")
+        assert (status, json.loads(said)["version"]) == (0, 2)
+        assert (await row(client))["configuration_version"] == 2
+
+        other = tmp_path / "other"
+        other.mkdir()
+        field.document["vservers"][0]["tls"]["key"] = str(make_certificate("other.example.test").write(other)[1])
+        pushed.write_text(json.dumps(field.document))
+        status, said = await pentaflow("broken.log", "push", pushed, "--wait", "2")
+        assert status == 1
+        assert "in force: version 3" in said
+        assert "version 3 is in force, but not on all nodes after 2 s: node1 " in said
+        assert "not the key of the certificate" in said
+        status, said = await pentaflow("back.log", "rollback", "--wait", "60", "--json")
+        assert (status, json.loads(said)["version"]) == (0, 2)
+
+
 async def test_the_node_serves_on_without_its_controller_and_finds_the_next_one(tmp_path: Path) -> None:
     async with arena(tmp_path) as field, AsyncExitStack() as stack:
         nobody = f"https://127.0.0.1:{free_port()}"

@@ -52,6 +52,13 @@ def test_drains() -> None:
     assert "buckets move" not in done
 
 
+def test_how_far_a_version_is() -> None:
+    behind = [{"node": "n2", "configuration_version": 6, "configuration_error": "no such [file]"}]
+    head, _, row = text_of(tables.rollout(7, 3, behind)).splitlines()
+    assert head.endswith(" 2 of 3 nodes run version 7")
+    assert row.split() == ["n2", "6", "no", "such", "[file]"]
+
+
 def test_what_is_not_known_is_a_dash() -> None:
     row = {"node": "n1", "mac": "m", "management": "a", "state": "active", "health": "up", "weight": 1, "buckets": 1024}
     unknown = dict.fromkeys(("hits", "open_connections", "response_ms", "failed", "configuration_version"))
