@@ -1,0 +1,34 @@
+"""Thousands of clients and servers that behave at random: nothing is left of them, and nobody gets what is another's.
+
+STORM_CLIENTS=100000 makes it a long one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.hostile_node import node_before, resident_mib, until_quiet, worker_pid
+from support.storm import storm, tell
+
+CLIENTS = int(os.environ.get("STORM_CLIENTS", "2000"))
+SEED = 5
+GROWTH_MIB = 8.0
+
+
+@pytest.mark.timeout(3600 if CLIENTS > 10_000 else 120)
+async def test_a_storm_leaves_nothing_and_mixes_nothing(tmp_path: Path) -> None:
+    async with node_before(tmp_path, tell) as node:
+        pid = await worker_pid(node)
+        warm = await storm(node, seed=SEED, clients=CLIENTS // 2)
+        await until_quiet(node)
+        before = resident_mib(pid)
+        seen = await storm(node, seed=SEED, clients=CLIENTS // 2, first=CLIENTS // 2)
+        await until_quiet(node)
+        assert warm.wrong + seen.wrong == []
+        assert len(seen.behaved) == 8
+        assert seen.answers > CLIENTS // 4
+        assert resident_mib(pid) - before < GROWTH_MIB
+        assert await worker_pid(node) == pid  # it was not started again
