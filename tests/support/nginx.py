@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -63,6 +64,7 @@ http {{
         }}
         location = /moved {{ return 302 /; }}
         location = /empty {{ return 204; }}
+        location = /connections {{ stub_status; }}
         location /files/ {{
             alias {folder}/files/;
             dav_methods PUT;
@@ -137,6 +139,11 @@ class Nginx:
             self._process = None
 
     stop = kill
+
+    def accepted(self) -> int:
+        """How many connections it has accepted, with the one that asks."""
+        with urllib.request.urlopen(f"http://{self.address}:{self.port}/connections", timeout=30) as answer:
+            return int(answer.read().split()[7])  # below "server accepts handled requests"
 
     def _answers(self) -> bool:
         try:
