@@ -164,6 +164,9 @@ def node(
     ),
     user: Annotated[str, typer.Option(help="Run the workers as this user, who needs no privilege.")] = "",
     drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="What open requests get at the end.")] = 5,
+    access_log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Access log of vservers that have one.")
+    ] = None,
     controllers: Annotated[
         list[str] | None, typer.Option("--controller", metavar="URL", help="Get the configuration from there.")
     ] = None,
@@ -174,7 +177,7 @@ def node(
 ) -> None:
     """Run a TLS proxy node, of a file or, with --controller, as the agent of a controller.
 
-    SIGHUP: read the configuration again. SIGTERM: drain and end; once more: end now.
+    SIGHUP: read the configuration again, and begin the access log anew. SIGTERM: drain and end; once more: end now.
     """
     import uvloop
 
@@ -183,7 +186,7 @@ def node(
     from tlsnodes.supervisor import WorkerOptions
 
     options = NodeOptions(
-        workers=WorkerOptions(count=_parse_workers(workers), user=user, drain_s=drain),
+        workers=WorkerOptions(count=_parse_workers(workers), user=user, drain_s=drain, access_log=access_log),
         holds_vips=vips is VipKeeper.MANAGED,
     )
     if controllers:

@@ -426,6 +426,7 @@ class Vserver(Model):
     redirect: Redirect | None = None
     persistence: Persistence = Persistence()
     forwarding: Forwarding = Forwarding()
+    access_log: bool = False
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     nodes: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

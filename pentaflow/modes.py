@@ -39,7 +39,7 @@ class Protocol(StrEnum):
 
 
 # What not every mode has.
-_PROXIED = ("pool", "persistence", "forwarding", "timeouts", "limits")
+_PROXIED = ("pool", "persistence", "forwarding", "access_log", "timeouts", "limits")
 _OF_MODE = {
     VserverMode.HTTPS: ("tls", *_PROXIED),
     VserverMode.HTTP: ("redirect", *_PROXIED),

@@ -8,8 +8,10 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import NamedTuple
 
+from pentaflow.errors import HostError
+
 MAX_WAITING_BYTES = 1 << 20
-"""What waits for the next `AccessLog.flush`; lines beyond it are written at once."""
+"""What waits for the next `AccessLog.flush`; when it is more, that is made at once, or lines are lost."""
 
 
 class Access(NamedTuple):
@@ -29,6 +31,7 @@ class Access(NamedTuple):
         duration_s: from the request's head to the end of the response.
         retries: servers that were tried before.
         refused: why the node answered itself, or cut the connection; empty otherwise.
+        request_id: empty where requests have none.
     """
 
     ended_at: float
@@ -46,6 +49,7 @@ class Access(NamedTuple):
     duration_s: float
     retries: int
     refused: str
+    request_id: bytes
 
 
 def encode_access(access: Access, time: str) -> str:
@@ -57,7 +61,8 @@ def encode_access(access: Access, time: str) -> str:
         f',"host":{_text(access.host.decode("latin-1"))},"target":{_text(access.target.decode("latin-1"))}'
         f',"status":{access.status},"server":{_text(access.server)},"bytes_in":{access.bytes_in}'
         f',"bytes_out":{access.bytes_out},"first_byte_ms":{first_byte},"duration_ms":{access.duration_s * 1000:.3f}'
-        f',"retries":{access.retries},"refused":{_text(access.refused)}}}\n'
+        f',"retries":{access.retries},"refused":{_text(access.refused)}'
+        f',"request_id":{_text(access.request_id.decode("latin-1"))}}}\n'
     )
 
 
@@ -68,26 +73,26 @@ class AccessLog:
     """A file that lines are appended to; several processes may share it, since each write is of whole lines.
 
     Args:
-        path: the file; it is made with mode 0640.
-
-    Raises:
-        OSError: it can't be opened.
+        descriptor: of the file, from `open_access_log`; it is closed with the log.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, descriptor: int) -> None:
         self.lost = 0
-        self._file = self._open()
+        self._file = descriptor
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._is_stuck = False
         self._second = 0
         self._time = ""
 
-    def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
     def add(self, access: Access) -> None:
         """Note a request; it is written with the next `flush`."""
+        if self._waiting_bytes >= MAX_WAITING_BYTES:
+            if not self._is_stuck:
+                self.flush()
+            if self._waiting_bytes >= MAX_WAITING_BYTES:
+                self.lost += 1
+                return
         second = int(access.ended_at)
         if second != self._second:
             self._second = second
@@ -95,30 +100,40 @@ class AccessLog:
         line = encode_access(access, self._time).encode()
         self._waiting.append(line)
         self._waiting_bytes += len(line)
-        if self._waiting_bytes >= MAX_WAITING_BYTES:
-            self.flush()
 
     def flush(self) -> None:
-        """Write what waits; what the file system does not take is lost and counted, since requests go first."""
+        """Write what waits; what the file does not take waits on, since requests go first."""
         if not self._waiting:
             return
-        lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        data = b"".join(lines)
+        data = b"".join(self._waiting)
         try:
             written = os.write(self._file, data)
         except OSError:
             written = 0
-        if written < len(data):
-            self.lost += data.count(b"\n", written)
+        rest = data[written:]
+        self._waiting = [rest] if rest else []
+        self._waiting_bytes = len(rest)
+        self._is_stuck = bool(rest)
 
-    def reopen(self) -> None:
-        """Go on in a new file of that name: the old one was renamed."""
+    def go_on_in(self, descriptor: int) -> None:
+        """Write what waits, and the next lines to another file: this one was renamed."""
         self.flush()
-        fresh = self._open()
         os.close(self._file)
-        self._file = fresh
+        self._file = descriptor
 
     def close(self) -> None:
         """Write what waits, and end."""
         self.flush()
         os.close(self._file)
+
+
+def open_access_log(path: Path) -> int:
+    """The descriptor of a file to append to, made with mode 0640, or of a pipe or device, which nobody waits for.
+
+    Raises:
+        HostError: it can't be opened.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+    except OSError as error:
+        raise HostError("access log", f"cannot open {path}: {error.strerror}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from pentaflow.config import CookieMode, Limits, Pool, Vserver, VserverTls
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import parse_secret
+from tlsnodes.access_log import AccessLog
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
@@ -45,6 +46,7 @@ def make_proxy(
     statistics: VserverStatistics,
     workers: int,
     ticket_keys: Sequence[bytes],
+    log: AccessLog | None,
 ) -> VserverProxy:
     """A vserver's proxy.
 
@@ -57,6 +59,7 @@ def make_proxy(
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
         ticket_keys: what TLS sessions are resumed by, see `TlsContext`.
+        log: of the worker; for vservers that have an access log.
 
     Raises:
         ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
@@ -86,6 +89,7 @@ def make_proxy(
         pool=pool,
         addresses={server.id: _address(server, f"pool {pool.name}: server {server.name}") for server in pool.servers},
         statistics=statistics,
+        log=log if vserver.access_log else None,
     )
 
 

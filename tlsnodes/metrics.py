@@ -36,12 +36,14 @@ class _NodeCollector(Collector):
         open_ = _gauge("worker_open_connections", "Connections that a worker has open.", "worker")
         cpu = _counter("worker_cpu_seconds", "CPU time of a worker since it was started.", "worker")
         restarts = _counter("worker_restarts", "How often a worker was started again.", "worker")
+        lost = _counter("worker_access_log_lost", "Lines that the access log could not take.", "worker")
         for worker in self._status["workers"]:
             label = (str(worker["number"]),)
             open_.add_metric(label, worker["open_connections"])
             cpu.add_metric(label, worker["cpu_s"])
             restarts.add_metric(label, worker["restarts"])
-        yield from (open_, cpu, restarts)
+            lost.add_metric(label, worker["access_log_lost"])
+        yield from (open_, cpu, restarts, lost)
 
     def _collect_vservers(self) -> Iterator[Metric]:
         open_ = _gauge("open_connections", "Connections of clients.", "vserver")

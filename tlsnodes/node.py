@@ -29,7 +29,7 @@ from tlsnodes.supervisor import Supervisor, WorkerOptions
 from tlsnodes.vips import LoopbackVips
 
 MAX_MANAGEMENT_CONNECTIONS = 256
-_PER_WORKER = ("number", "pid", "restarts", "open_connections", "cpu_s")
+_PER_WORKER = ("number", "pid", "restarts", "open_connections", "cpu_s", "access_log_lost")
 
 _log = structlog.get_logger()
 
@@ -196,6 +196,7 @@ class RunningNode:
     async def _reload_now(self) -> dict[str, Any]:
         assert self._reload is not None
         try:
+            await self._supervisor.reopen_access_log()  # whatever becomes of the configuration
             await self._reload()
         except PentaflowError as error:
             _log.error("reload failed; the old configuration goes on", node=self._node.name, reason=str(error))

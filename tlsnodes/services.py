@@ -16,6 +16,7 @@ from typing import Any
 
 from pentaflow.config import Pool, Vserver
 from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.access_log import AccessLog
 from tlsnodes.assembly import make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
@@ -77,11 +78,13 @@ class Services:
 
     Args:
         poller: what its connections are watched by.
+        log: for vservers that have an access log; None: there is none.
     """
 
-    def __init__(self, poller: Poller) -> None:
+    def __init__(self, poller: Poller, log: AccessLog | None) -> None:
         self._poller = poller
         self._entrances: dict[Address, _Entrance] = {}
+        self._log = log
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
 
@@ -147,6 +150,8 @@ class Services:
             if service.proxy.draining:  # else its successor has what it had
                 service.proxy.abort()
             self._retiring.remove(service)
+        if self._log is not None:
+            self._log.flush()
 
     def drain(self) -> None:
         """Accept no more; close what is idle, and each connection that is busy after its response."""
@@ -159,6 +164,13 @@ class Services:
         """Close everything."""
         for service in self._all():
             service.proxy.abort()
+        if self._log is not None:
+            self._log.close()
+
+    def log_to(self, descriptor: int) -> None:
+        """Go on with the access log in another file."""
+        assert self._log is not None
+        self._log.go_on_in(descriptor)
 
     @property
     def open_connections(self) -> int:
@@ -174,6 +186,7 @@ class Services:
         return {
             "vservers": [self._describe(entrance.service) for entrance in self._entrances.values()],
             "retiring": retiring,
+            "access_log_lost": self._log.lost if self._log else 0,
         }
 
     def _describe(self, service: _Service) -> dict[str, Any]:
@@ -236,6 +249,7 @@ class Services:
             statistics=statistics,
             workers=workers,
             ticket_keys=(ticket_key,),
+            log=self._log,
         )
         return _Service(recipe, proxy)
 

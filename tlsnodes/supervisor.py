@@ -17,14 +17,16 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
 from pentaflow.addresses import IpAddress
-from pentaflow.errors import HostError
+from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.logs import log_settings
 from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.access_log import open_access_log
 from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
 from tlsnodes.checks import ServerChecks
 from tlsnodes.listeners import Address, bind_all
@@ -65,11 +67,13 @@ class WorkerOptions:
         count: how many.
         user: name of the user that they run as; empty: the supervisor's own.
         drain_s: how long open requests may take when the node ends.
+        access_log: the file of all vservers that have one.
     """
 
     count: int
     user: str = ""
     drain_s: float = 5.0
+    access_log: Path | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +119,7 @@ class Supervisor:
         self._telling: set[asyncio.Task[None]] = set()
         # Any worker, and the one that comes after it, resumes the sessions of all. It is never written down.
         self._ticket_key = os.urandom(TICKET_KEY_BYTES).hex()
+        self._access_log = -1
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
         self.configuration: NodeConfiguration | None = None
@@ -125,8 +130,10 @@ class Supervisor:
         """Start the workers, which serve nothing yet.
 
         Raises:
-            HostError: they cannot be started.
+            HostError: they cannot be started, or their access log can't be opened.
         """
+        if self._options.access_log is not None:
+            self._access_log = open_access_log(self._options.access_log)
         if self._options.user:
             _check_user(self._options.user)
         for worker in self._workers:
@@ -139,6 +146,12 @@ class Supervisor:
         Raises:
             ConfigurationError, HostError: a worker cannot run it, or this host has no address or port for it.
         """
+        for vserver in configuration.vservers:
+            if vserver.access_log and self._options.access_log is None:
+                raise ConfigurationError(
+                    f"vserver {vserver.name}: access_log",
+                    "this node has no file for it: start it with --access-log FILE",
+                )
         async with self._turn:
             ready = [worker for worker in self._workers if worker.caller is not None]
             if not ready:
@@ -229,6 +242,25 @@ class Supervisor:
                 return
             await asyncio.sleep(RETIRED_S)
 
+    async def reopen_access_log(self) -> None:
+        """Have the workers go on in a new file of that name: the old one may have been renamed.
+
+        Raises:
+            HostError: it can't be opened; they go on in the old one.
+        """
+        if self._options.access_log is None:
+            return
+        async with self._turn:
+            fresh = open_access_log(self._options.access_log)
+            os.close(self._access_log)
+            self._access_log = fresh
+            workers = [worker for worker in self._workers if worker.caller is not None]
+            # One that has ended is started again with this file.
+            await asyncio.gather(
+                *(worker.call("log", timeout_s=STATUS_S, descriptors=[fresh]) for worker in workers),
+                return_exceptions=True,
+            )
+
     # Checks of servers: made once for all workers.
 
     def _check_by(self, checks: ServerChecks) -> None:
@@ -295,12 +327,13 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs:
             settings = log_settings()
-            arguments = (theirs.fileno(), self._options.drain_s, settings.level, int(settings.as_json))
+            log = self._access_log
+            arguments = (theirs.fileno(), self._options.drain_s, settings.level, int(settings.as_json), log)
             try:
                 worker.process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "tlsnodes.worker", *map(str, arguments), self._options.user],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), log) if log >= 0 else (theirs.fileno(),),
                 )
             except OSError as error:
                 ours.close()
@@ -389,6 +422,9 @@ class Supervisor:
             worker.kill()
         self._close_sockets(set())
         await asyncio.gather(*(worker.gone.wait() for worker in self._workers if worker.caller is not None))
+        if self._access_log >= 0:
+            os.close(self._access_log)
+            self._access_log = -1
         if self._vips is not None:
             await asyncio.to_thread(self._vips.keep_only, set())
 

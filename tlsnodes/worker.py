@@ -21,6 +21,7 @@ import uvloop
 
 from pentaflow.logs import configure_logs
 from pentaflow.node_configuration import NodeConfiguration
+from tlsnodes.access_log import AccessLog
 from tlsnodes.channel import Message, Responder
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import Question
@@ -39,10 +40,10 @@ _log = structlog.get_logger()
 class Worker:
     """What the supervisor's calls do."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, log: AccessLog | None) -> None:
         self._responder = Responder(channel, self._handle)
         self._poller = Poller(LINGER_MS)
-        self._services = Services(self._poller)
+        self._services = Services(self._poller, log)
         self._sockets: dict[Address, socket.socket] = {}
         self._deadline: float | None = None
         self._loop = asyncio.get_running_loop()
@@ -82,6 +83,8 @@ class Worker:
                 self._services.commit(sockets)
             case "abort":
                 self._services.abort()
+            case "log":
+                self._services.log_to(descriptors[0])
             case "judge":
                 judgement = Judgement(**given["judgement"])
                 self._services.apply_check(given["pool"], given["server_id"], judgement)
@@ -118,20 +121,24 @@ def _become(user: str) -> None:
 
 
 def main() -> None:
-    """Entry point: `python -m tlsnodes.worker DESCRIPTOR DRAIN_S LOG_LEVEL LOG_AS_JSON USER`; USER may be empty."""
+    """Entry point: `python -m tlsnodes.worker DESCRIPTOR DRAIN_S LOG_LEVEL LOG_AS_JSON ACCESS_LOG USER`.
+
+    ACCESS_LOG is a descriptor or -1, USER may be empty.
+    """
     # Signals are the supervisor's business; a terminal's Ctrl-C and a service manager's end reach all of them.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    descriptor, drain_s, log_level, log_as_json, user = sys.argv[1:]
+    descriptor, drain_s, log_level, log_as_json, access_log, user = sys.argv[1:]
     configure_logs(log_level, as_json=log_as_json == "1")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if user:
         _become(user)
     channel = socket.socket(fileno=int(descriptor))
+    log = None if access_log == "-1" else AccessLog(int(access_log))
 
     async def run() -> None:
-        await Worker(channel).run(drain_s=float(drain_s))
+        await Worker(channel, log).run(drain_s=float(drain_s))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

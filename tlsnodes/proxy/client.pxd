@@ -40,6 +40,8 @@ cdef class ClientConnection(Stream):
     cdef int input_ended(self) except -1
     cdef int refuse(self, int status, str sentence, bytes extra=*) except -1
     cdef object fields_of_client(self)
+    cdef str tls_version(self)
+    cdef int log_unread(self, int status, long long sent, str refused) except -1
     cdef int answer(self, int status, str sentence, bytes extra, str refused) except -1
     cdef int close_in_order(self) except -1
     cdef int end(self) except -1

@@ -308,6 +308,8 @@ cdef class ClientConnection(Stream):
             self.exchange.half_ended()
             self.exchange.tunnel_over()
         elif self.phase != EXCHANGE:
+            if self.phase == REQUEST_HEAD:
+                self.log_unread(0, 0, "the client is gone")
             self.close_in_order()
         elif not self.exchange.request_done:
             self.cut()
@@ -350,11 +352,31 @@ cdef class ClientConnection(Stream):
             exchange.answered_at = vserver.poller.now
             exchange.sent += len(response)
             exchange.detach(False, refused)
+        else:
+            self.log_unread(status, len(response), refused)
         self.write(<const uint8_t *>response, len(response))
         if keep_alive:
             self.flush()
             return self.await_request()
         return self.close_in_order()
+
+    cdef int log_unread(self, int status, long long sent, str refused) except -1:
+        """Tell the log of a request whose head could not be read."""
+        cdef VserverProxy vserver = self.vserver
+        cdef double waited = 0
+        if vserver.log is None:
+            return 0
+        if self.phase == REQUEST_HEAD:
+            waited = vserver.poller.now - (self.deadline - vserver.header_s)
+        vserver.log.add(Access(
+            vserver.wall(), vserver.name, f"{self.peer}:{self.port}", self.tls_version(), b"", b"", b"",
+            status, "", 0, sent, waited if status else None, waited, 0, refused, b"",
+        ))
+        return 0
+
+    cdef str tls_version(self):
+        """Empty without TLS."""
+        return SSL_get_version(self.ssl).decode() if self.ssl is not NULL else ""
 
     cdef int close_in_order(self) except -1:
         """close_notify, end of output, then wait for the client to close."""
@@ -373,6 +395,8 @@ cdef class ClientConnection(Stream):
     cdef int end(self) except -1:
         """The connection is gone, and what it was about."""
         cdef Exchange exchange = self.exchange
+        if self.phase == REQUEST_HEAD:
+            self.log_unread(0, 0, "the client is gone")
         self.close()
         self.phase = LINGER
         self.input_over = True
@@ -535,7 +559,8 @@ cdef class Exchange(Requester):
         cdef double now = vserver.poller.now
         self.connection = None
         vserver.pool.connect_failed(self.server, now)
-        _log.warning("connect failed", vserver=vserver.name, server=self.server.name, error=reason)
+        if vserver.budget.allows(now):
+            _log.warning("connect failed", vserver=vserver.name, server=self.server.name, error=reason)
         self.tried += (self.server.id,)
         other = vserver.pool.choose(now, self.tried, self.head.target, client.address)
         if other is None:
@@ -631,7 +656,8 @@ cdef class Exchange(Requester):
             self.ready = False
             return self.connect()
         vserver.pool.failed(self.server, vserver.poller.now)
-        _log.warning("bad response", vserver=vserver.name, server=self.server.name, error=sentence)
+        if vserver.budget.allows(vserver.poller.now):
+            _log.warning("bad response", vserver=vserver.name, server=self.server.name, error=sentence)
         if self.status != 0:
             client.cut()
             return 0
@@ -687,7 +713,7 @@ cdef class Exchange(Requester):
             self.vserver.wall(),
             self.vserver.name,
             f"{client.peer}:{client.port}",
-            SSL_get_version(client.ssl).decode() if client.ssl is not NULL else "",
+            client.tls_version(),
             head.method,
             head.authority,
             head.target,
@@ -699,4 +725,5 @@ cdef class Exchange(Requester):
             now - self.started_at,
             len(self.tried),
             refused,
+            self.request_id or b"",
         )

@@ -23,6 +23,7 @@ cdef class VserverProxy:
     cdef object request_ids  # `RequestIds`; None: requests have none
     cdef object redirect  # `Redirect`; None: requests go to servers
     cdef object log
+    cdef object budget  # `LogBudget`
     cdef dict backends  # server id → Backend
     cdef bytes via, via_1_0
     cdef double handshake_s, header_s, keepalive_s, connect_s, response_s, tunnel_s

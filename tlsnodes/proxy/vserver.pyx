@@ -2,6 +2,7 @@
 
 import structlog
 
+from tlsnodes.log_budget import LogBudget
 from tlsnodes.proxy.server import Backend
 from tlsnodes.scheduling.scheduler import RequestScheduler
 
@@ -54,6 +55,7 @@ cdef class VserverProxy:
         self.request_ids = rules.request_ids
         self.redirect = rules.redirect
         self.log = log
+        self.budget = LogBudget()
         self.backends = {
             server.id: Backend(poller, server, *addresses[server.id], rules.head) for server in pool.servers
         }
@@ -131,7 +133,7 @@ cdef class VserverProxy:
     cdef int refused(self, str peer, int status, str sentence) except -1:
         """Requests that are answered by the node itself; the access log has them, too, if there is one."""
         self.statistics.own_responses[status] += 1
-        if self.log is None:
+        if self.log is None and self.budget.allows(self.poller.now):
             _log.info("refused", vserver=self.name, client=peer, status=status, reason=sentence)
         return 0
 
@@ -147,6 +149,9 @@ cdef class VserverProxy:
             connection.sweep(now)
         for backend in self.backends.values():
             backend.close_idle(now - MAX_IDLE_S)
+        left_out = self.budget.take_left_out(now)
+        if left_out:
+            _log.warning("more than can be logged", vserver=self.name, left_out=left_out)
 
     def drain(self):
         """Close idle connections now and each busy one after its response."""

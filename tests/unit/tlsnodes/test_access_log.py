@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-from tlsnodes.access_log import MAX_WAITING_BYTES, Access, AccessLog, encode_access
+import pytest
+
+from pentaflow.errors import HostError
+from tlsnodes.access_log import MAX_WAITING_BYTES, Access, AccessLog, encode_access, open_access_log
 
 ACCESS = Access(
     ended_at=1_700_000_000.25,
@@ -21,6 +25,7 @@ ACCESS = Access(
     duration_s=0.0034,
     retries=1,
     refused="",
+    request_id=b"abc",
 )
 
 
@@ -44,6 +49,7 @@ def test_a_line_is_json_whatever_the_client_sent() -> None:
         "duration_ms": 3.4,
         "retries": 1,
         "refused": "",
+        "request_id": "abc",
     }
     assert json.loads(encode_access(ACCESS._replace(first_byte_s=None), ""))["first_byte_ms"] is None
 
@@ -54,7 +60,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_lines_are_written_together_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
-    log = AccessLog(path)
+    log = AccessLog(open_access_log(path))
     log.add(ACCESS)
     log.add(ACCESS._replace(ended_at=ACCESS.ended_at + 1, status=404))
     assert path.read_text() == ""
@@ -69,7 +75,7 @@ def test_lines_are_written_together_and_in_order(tmp_path: Path) -> None:
 
 def test_what_waits_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
-    log = AccessLog(path)
+    log = AccessLog(open_access_log(path))
     while path.stat().st_size == 0:
         log.add(ACCESS._replace(target=b"/" + b"x" * 60_000))
     assert path.stat().st_size < MAX_WAITING_BYTES + 100_000
@@ -78,20 +84,55 @@ def test_what_waits_is_bounded(tmp_path: Path) -> None:
 
 def test_a_renamed_file_is_followed_by_a_new_one(tmp_path: Path) -> None:
     path, old = tmp_path / "access.log", tmp_path / "access.log.1"
-    log = AccessLog(path)
+    log = AccessLog(open_access_log(path))
     log.add(ACCESS)
     path.rename(old)
-    log.reopen()
+    log.go_on_in(open_access_log(path))
     log.add(ACCESS._replace(status=500))
     log.close()
     assert [line["status"] for line in lines(old)] == [200]
     assert [line["status"] for line in lines(path)] == [500]
 
 
-def test_a_full_disk_loses_lines_and_counts_them() -> None:
-    log = AccessLog(Path("/dev/full"))
-    log.add(ACCESS)
-    log.add(ACCESS)
-    log.flush()
+def test_what_a_pipe_does_not_take_waits_and_then_is_lost_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog(open_access_log(path))
+    long = ACCESS._replace(target=b"/" + b"x" * 10_000)
+    added = 0
+    while not log.lost:
+        log.add(long)
+        added += 1
+    log.add(long)
     assert log.lost == 2
+    read = b""
+    while True:
+        try:
+            read += os.read(reader, 1 << 20)
+        except BlockingIOError:
+            log.flush()
+            try:
+                read += os.read(reader, 1 << 20)
+            except BlockingIOError:
+                break
+    log.add(ACCESS)
     log.close()
+    read += os.read(reader, 1 << 20)
+    os.close(reader)
+    assert [json.loads(line)["target"] for line in read.splitlines()].count(long.target.decode()) == added - 1
+
+
+def test_a_full_disk_costs_no_more_memory_than_what_may_wait() -> None:
+    log = AccessLog(open_access_log(Path("/dev/full")))
+    long = ACCESS._replace(target=b"/" + b"x" * 10_000)
+    for _ in range(200):
+        log.add(long)
+    log.flush()
+    assert MAX_WAITING_BYTES // 10_000 - 5 < 200 - log.lost <= MAX_WAITING_BYTES // 10_000
+    log.close()
+
+
+def test_a_log_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=f"access log: cannot open {tmp_path}/none/access.log: No such file"):
+        open_access_log(tmp_path / "none" / "access.log")
