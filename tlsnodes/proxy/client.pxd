@@ -26,6 +26,7 @@ cdef class ClientConnection(Stream):
     cdef bint input_over
     cdef readonly int port
     cdef readonly bytes address
+    cdef str peer_text  # None until somebody asks
     cdef object fields  # `ClientFields`; None before the first request
     cdef double deadline
     cdef double progress_at  # since when the client is waited for; negative: it is not

@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import structlog
 
+from pentaflow.addresses import with_port
 from tlsnodes.access_log import Access
 from tlsnodes.http.encode import last_chunk
 from tlsnodes.http.forwarding import ClientFields
@@ -63,7 +64,9 @@ cdef class ClientConnection(Stream):
     @property
     def peer(self):
         """The client's address, as text."""
-        return str(ip_address(self.address)) if self.address else "unknown"
+        if self.peer_text is None:
+            self.peer_text = str(ip_address(self.address)) if self.address else "unknown"
+        return self.peer_text
 
     # ---- what the poller calls
 
@@ -712,7 +715,7 @@ cdef class Exchange(Requester):
         return Access(
             self.vserver.wall(),
             self.vserver.name,
-            f"{client.peer}:{client.port}",
+            with_port(client.peer, client.port),
             client.tls_version(),
             head.method,
             head.authority,
