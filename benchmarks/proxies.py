@@ -18,7 +18,7 @@ CHAIN, KEY, CHAIN_AND_KEY = "web.pem", "web.key", "web.both.pem"
 MAX_CONNECTIONS = 8000
 """Of clients; a proxy may have as many to the back end again."""
 
-# Mozilla's intermediate policy, as the node has it: the client's preference decides.
+# Mozilla's intermediate policy, as the node has it, with the server's preference.
 _CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
@@ -31,7 +31,7 @@ _HAPROXY = """\
 global
     nbthread 1
     maxconn {connections}
-    ssl-default-bind-options ssl-min-ver TLSv1.2 prefer-client-ciphers
+    ssl-default-bind-options ssl-min-ver TLSv1.2
     ssl-default-bind-ciphers {ciphers}
     ssl-default-bind-ciphersuites {suites}
     ssl-default-bind-curves {curves}
@@ -66,7 +66,7 @@ http {{
     ssl_certificate {chain};
     ssl_certificate_key {key};
     ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_prefer_server_ciphers off;
+    ssl_prefer_server_ciphers on;
     ssl_ciphers {ciphers};
     ssl_ecdh_curve {curves};
     ssl_session_cache shared:sessions:10m;

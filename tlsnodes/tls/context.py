@@ -17,8 +17,8 @@ from tlsnodes.tls.names import NameTable
 _TLS_1_2 = 0x0303
 _TLS_1_3 = 0x0304
 # Mozilla's lists, https://wiki.mozilla.org/Security/Server_Side_TLS, "intermediate" without finite-field DHE: every
-# client that knows those suites knows ECDHE too, and they are a cheap way to burn a server's time. The client's order
-# of preference holds: it knows whether it has AES in hardware.
+# client that knows those suites knows ECDHE too, and they are a cheap way to burn a server's time. This order holds,
+# but who has ChaCha20 first gets it: such a client has no hardware for AES.
 _CIPHERS_1_2 = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
