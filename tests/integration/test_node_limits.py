@@ -255,3 +255,18 @@ async def test_running_out_of_file_descriptors_makes_others_wait_and_hurts_nobod
         assert (await node.send(LAST_REQUEST)).startswith(b"HTTP/1.1 200 ")
         assert load.failures == []
         assert node.log.read_text().count("cannot accept") < 5
+
+
+async def test_a_server_that_stalls_in_its_response_counts_as_failed(tmp_path: Path) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK[:-1])
+        await reader.read()
+
+    async with node_before(tmp_path, stall, timeouts={"response_s": 0.3}) as node:
+        reader, writer = await node.connect()
+        writer.write(REQUEST)
+        assert (await closes(reader)).endswith(b"\r\n\r\no")
+        assert (await node.vserver_status())["servers"][0]["failed"] == 1
+        assert "did not come in time" in node.log.read_text()
+        writer.transport.abort()
