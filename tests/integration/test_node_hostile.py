@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.hostile_node import resident_mib, worker_pid
 from support.tlsnode import Handler, RunningNode, node_document, running_node, scripted_server, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -349,13 +350,6 @@ async def test_a_client_that_goes_away_takes_its_request_along(tmp_path: Path) -
     await talk(tmp_path, endless, use)
 
 
-def resident_mib(node: RunningNode) -> float:
-    for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("no VmRSS")
-
-
 async def still(value: Callable[[], int]) -> int:
     """The value once it no longer grows."""
     last, unchanged = value(), 0
@@ -381,7 +375,8 @@ async def test_a_slow_reader_holds_its_server_back(tmp_path: Path) -> None:
 
     async def use(node: RunningNode) -> None:
         reader, writer = await node.connect()
-        before = resident_mib(node)
+        worker = await worker_pid(node)
+        before = resident_mib(worker)
         writer.write(REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -390,7 +385,7 @@ async def test_a_slow_reader_holds_its_server_back(tmp_path: Path) -> None:
         while received < size:
             received += len(await reader.read(1 << 20))
         assert received == size
-        assert resident_mib(node) - before < 20
+        assert resident_mib(worker) - before < 20
         writer.transport.abort()
 
     await talk(tmp_path, big, use)
@@ -408,7 +403,8 @@ async def test_a_slow_server_holds_its_client_back(tmp_path: Path) -> None:
 
     async def use(node: RunningNode) -> None:
         reader, writer = await node.connect()
-        before = resident_mib(node)
+        worker = await worker_pid(node)
+        before = resident_mib(worker)
         sent = 0
 
         async def send() -> None:
@@ -425,7 +421,7 @@ async def test_a_slow_server_holds_its_client_back(tmp_path: Path) -> None:
         read_on.set()
         await sending
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert resident_mib(node) - before < 20
+        assert resident_mib(worker) - before < 20
         writer.transport.abort()
 
     await talk(tmp_path, slow, use)
