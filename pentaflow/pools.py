@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from pentaflow.fields import Endpoint, Integer, Model, Name, Seconds
+from pentaflow.tls import ServerTls
 
 TcpPort = Annotated[Integer, Field(ge=1, le=65_535)]
 Milliseconds = Annotated[Integer, Field(ge=10, le=600_000)]
@@ -111,7 +112,8 @@ class ServerCheck(Model):
 
     A page is asked for by `path` (`/` unless given) and must have one of the `status` (200-399 unless given). `host` is
     the Host field, the server's own address unless given. With `ca` an https server must show a certificate of it for
-    `host`; without, any. `port` when another one than the server's is asked.
+    `host`; without, one that goes with the pool's `tls`, or any if the pool has none. `port` when another one than the
+    server's is asked; `proxy_protocol` is for the latter.
     """
 
     protocol: CheckProtocol = CheckProtocol.TCP
@@ -150,7 +152,8 @@ class Pool(Model):
     """Servers with a scheduling policy.
 
     `slow_start_s`: how long a server that comes up takes to its full weight. `retries`: how many other servers get a
-    request that could not be delivered. `eject: null` ejects none.
+    request that could not be delivered. `eject: null` ejects none. With `proxy_protocol` each connection begins with a
+    header of its version 2, which says whose it is, and serves one request.
     """
 
     name: Name
@@ -161,10 +164,19 @@ class Pool(Model):
     eject: Ejection | None = Ejection()
     check: ServerCheck | None = None
     agent_check: AgentCheck | None = None
+    tls: ServerTls | None = None
+    proxy_protocol: bool = False
     servers: tuple[Server, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _fits_policy(self) -> Self:
         if self.url_hash is not None and self.policy is not Policy.URL_HASH:
             raise ValueError("url_hash goes with policy url_hash")
+        return self
+
+    @model_validator(mode="after")
+    def _check_speaks_tls(self) -> Self:
+        check = self.check
+        if self.tls is not None and check is not None and check.protocol is CheckProtocol.HTTP and check.port is None:
+            raise ValueError("servers speak TLS: a check of protocol http needs a port of its own; expected https")
         return self

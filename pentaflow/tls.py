@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from pentaflow.fields import Model
 
-_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})"
-HostName = Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\Z")
+
+
+def _host(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        if _HOST_NAME.match(value):
+            return value
+    raise ValueError(f"{value!r} is neither a host name nor an IP address")
+
+
+Host = Annotated[str, AfterValidator(_host)]
 
 
 class Tls(Model):
@@ -66,7 +79,7 @@ class ServerTls(Model):
     """
 
     ca: Path
-    server_name: HostName | None = None
+    server_name: Host | None = None
     certificate: Path | None = None
     key: Path | None = None
 

@@ -18,14 +18,14 @@ from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
-from tlsnodes.proxy.rules import ProxyRules
+from tlsnodes.proxy.rules import ProxyRules, Route
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.request_ids import RequestIds
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.stream.poller import Poller
-from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, Policy, TlsContext
+from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, Policy, TlsClientContext, TlsContext, TlsServerName
 from tlsnodes.tls.errors import (
     AuthorityError,
     CertificateError,
@@ -43,6 +43,8 @@ def make_proxy(
     *,
     node_name: str,
     files: Mapping[Path, bytes],
+    peers: Mapping[int, TlsServerName],
+    proxy_protocol: bool,
     statistics: VserverStatistics,
     workers: int,
     ticket_keys: Sequence[bytes],
@@ -56,6 +58,8 @@ def make_proxy(
         pool: its servers.
         node_name: for `Via`.
         files: path → contents of what the vserver names.
+        peers: what `make_peers` has made of the pool.
+        proxy_protocol: of the pool.
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
         ticket_keys: what TLS sessions are resumed by, see `TlsContext`.
@@ -64,6 +68,7 @@ def make_proxy(
     Raises:
         ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
     """
+    destination = (str(vserver.vip), vserver.port) if proxy_protocol else None
     rules = ProxyRules(
         tls=_make_tls(vserver, vserver.tls, files, ticket_keys) if vserver.tls else None,
         injection=_make_injection(vserver, files),
@@ -87,7 +92,7 @@ def make_proxy(
         name=vserver.name,
         rules=rules,
         pool=pool,
-        addresses={server.id: _address(server, f"pool {pool.name}: server {server.name}") for server in pool.servers},
+        routes={server.id: _route(server, pool.name, peers.get(server.id), destination) for server in pool.servers},
         statistics=statistics,
         log=log if vserver.access_log else None,
     )
@@ -104,17 +109,22 @@ def _shared(limits: Limits, workers: int) -> Limits:
     )
 
 
-def _address(server: ServerState, place: str) -> tuple[bytes, int]:
-    """Packed IP address and port."""
+def _route(server: ServerState, pool: str, tls: TlsServerName | None, destination: tuple[str, int] | None) -> Route:
+    address = _address(server, f"pool {pool}: server {server.name}")
+    return Route(address=address, port=server.port, tls=tls, destination=destination)
+
+
+def _address(server: ServerState, place: str) -> bytes:
+    """Packed IP address."""
     try:
-        return ip_address(server.host).packed, server.port
+        return ip_address(server.host).packed
     except ValueError:
         pass
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigurationError(place, f"{server.host} has no address: {error.strerror}") from None
-    return ip_address(found[0][4][0]).packed, server.port
+    return ip_address(found[0][4][0]).packed
 
 
 def make_pool(pool: Pool | None, *, workers: int) -> ServerPool:
@@ -122,6 +132,32 @@ def make_pool(pool: Pool | None, *, workers: int) -> ServerPool:
     if pool is None:
         pool = Pool.model_construct(name="", servers=())
     return ServerPool(pool, random=random.random, workers=workers)
+
+
+def make_peers(pool: Pool | None, files: Mapping[Path, bytes]) -> dict[int, TlsServerName]:
+    """The servers of a pool that TLS leads to, by id. As long as they are kept sessions with them resume.
+
+    Raises:
+        ConfigurationError: a file is not usable, or the host of a server can't be a certificate's name.
+    """
+    if pool is None or pool.tls is None:
+        return {}
+    tls = pool.tls
+    try:
+        context = TlsClientContext(
+            authorities=PeerAuthorities(certificates_pem=files[tls.ca]),
+            certificate=_keyed(tls.certificate, tls.key, files) if tls.certificate and tls.key else None,
+        )
+    except TlsFileError as error:
+        raise _misplaced(error, f"pool {pool.name}: tls", tls) from None
+    peers = {}
+    for server in pool.servers:
+        name = tls.server_name or server.address.host
+        try:
+            peers[server.id] = TlsServerName(context, name)
+        except UnicodeError:
+            raise ConfigurationError(f"pool {pool.name}: server {server.name}", f"{name!r} is no host name") from None
+    return peers
 
 
 def _make_tls(

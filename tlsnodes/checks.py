@@ -19,9 +19,12 @@ import structlog
 
 from pentaflow.addresses import with_port
 from pentaflow.config import Pool, Server
-from pentaflow.credentials import check_certificates
+from pentaflow.credentials import Identity, check_certificates, check_identity
+from pentaflow.errors import ConfigurationError
 from pentaflow.files import read_file
 from pentaflow.pools import AgentCheck, CheckProtocol, ServerCheck
+from pentaflow.tls import ServerTls
+from tlsnodes.http.proxy_protocol import LOCAL_HEADER
 from tlsnodes.scheduling.agent import MAX_LINE, parse_line
 from tlsnodes.scheduling.checking import CheckFailed, ServerJudge, check_request, check_status_line, pause_s
 from tlsnodes.scheduling.judgement import UNJUDGED, Judgement
@@ -48,6 +51,8 @@ class _Subject:
         self.check = pool.check
         self.agent_check = pool.agent_check
         self.trust = trust
+        self.name = _name_of(pool, server)
+        self.speaks_proxy_protocol = pool.proxy_protocol
         self.judge = ServerJudge(pool.check)
         self.said = UNJUDGED
 
@@ -181,15 +186,12 @@ async def _look(subject: _Subject, rule: ServerCheck) -> None:
     """Check once; CheckFailed or OSError if the server is not well."""
     address = subject.server.address
     port = rule.port or address.port
-    is_tls = rule.protocol is CheckProtocol.HTTPS
-    reader, writer = await asyncio.open_connection(
-        address.host,
-        port,
-        limit=_MAX_STATUS_LINE,
-        ssl=subject.trust if is_tls else None,
-        server_hostname=(rule.host or address.host) if is_tls else None,
-    )
+    reader, writer = await asyncio.open_connection(address.host, port, limit=_MAX_STATUS_LINE)
     try:
+        if subject.speaks_proxy_protocol and rule.port is None:
+            writer.write(LOCAL_HEADER)
+        if subject.trust is not None:
+            await writer.start_tls(subject.trust, server_hostname=subject.name)
         if rule.protocol is CheckProtocol.TCP:
             return
         writer.write(check_request(rule, with_port(address.host, port)))
@@ -218,16 +220,47 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         raise CheckFailed("the first line is too long") from None
 
 
+def _name_of(pool: Pool, server: Server) -> str:
+    """The name that a server's certificate must be for, and that it is asked for."""
+    if pool.check is not None and pool.check.host is not None and (pool.check.ca is not None or pool.tls is None):
+        return pool.check.host
+    return (pool.tls and pool.tls.server_name) or server.address.host
+
+
 def _maybe_trust(pool: Pool, read: Read) -> ssl.SSLContext | None:
+    """What https checks go by; None for others."""
     check = pool.check
     if check is None or check.protocol is not CheckProtocol.HTTPS:
         return None
-    if check.ca is None:
-        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trust.check_hostname = False
-        trust.verify_mode = ssl.CERT_NONE
+    if check.ca is not None:
+        return _trust_in(check.ca, f"pool {pool.name}: check.ca", read)
+    if pool.tls is not None:
+        trust = _trust_in(pool.tls.ca, f"pool {pool.name}: tls.ca", read)
+        _load_identity(trust, pool.tls, f"pool {pool.name}: tls", read)
         return trust
-    place = f"pool {pool.name}: check.ca"
-    authority = read(check.ca, place)
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.check_hostname = False
+    trust.verify_mode = ssl.CERT_NONE
+    return trust
+
+
+def _trust_in(ca: Path, place: str, read: Read) -> ssl.SSLContext:
+    authority = read(ca, place)
     check_certificates(authority, place)
     return ssl.create_default_context(cadata=authority.decode())
+
+
+def _load_identity(context: ssl.SSLContext, tls: ServerTls, place: str, read: Read) -> None:
+    """Show the pool's certificate, if it has one. The contents may be in memory only; `ssl` wants a file."""
+    if tls.certificate is None or tls.key is None:
+        return
+    places = f"{place}.certificate", f"{place}.key"
+    identity = Identity(certificate=read(tls.certificate, places[0]), key=read(tls.key, places[1]))
+    check_identity(identity, certificate_place=places[0], key_place=places[1])
+    with os.fdopen(os.memfd_create("identity"), "wb") as file:
+        file.write(identity.certificate + b"\n" + identity.key)
+        file.flush()
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        except ssl.SSLError as error:
+            raise ConfigurationError(places[0], f"is refused: {error.reason}") from None

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pentaflow.config import Pool, Vserver
-from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.node_configuration import NodeConfiguration, named_files
 from tlsnodes.access_log import AccessLog
-from tlsnodes.assembly import make_pool, make_proxy
+from tlsnodes.assembly import make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
 from tlsnodes.proxy.door import Door
@@ -26,22 +26,25 @@ from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.statistics import describe_server
 from tlsnodes.stream.poller import Poller
+from tlsnodes.tls.context import TlsServerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recipe:
-    """All that a proxy is made of; `files` is the digest of those that the vserver and its pool name."""
+    """All that a proxy is made of; `files` and `pool_files` are digests of those that the two name."""
 
     vserver: Vserver
     pool: Pool | None
     node_name: str
     files: str
+    pool_files: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Service:
     recipe: _Recipe
     proxy: VserverProxy
+    peers: Mapping[int, TlsServerName]
 
     @property
     def vserver(self) -> Vserver:
@@ -231,27 +234,39 @@ class Services:
     ) -> _Service:
         files = configuration.files_of(vserver)
         pool = configuration.maybe_pool(vserver)
-        recipe = _Recipe(vserver=vserver, pool=pool, node_name=configuration.node.name, files=_digest(files))
-        if before is None:
-            servers, statistics = make_pool(pool, workers=workers), VserverStatistics()
-        elif before.recipe == recipe:
+        pool_files = {path: files[path] for _, path in named_files(pool)}
+        recipe = _Recipe(
+            vserver=vserver,
+            pool=pool,
+            node_name=configuration.node.name,
+            files=_digest(files),
+            pool_files=_digest(pool_files),
+        )
+        if before is not None and before.recipe == recipe:
             return before
+        statistics = VserverStatistics() if before is None else before.proxy.statistics
+        if before is not None and before.recipe.pool == pool:
+            servers = before.proxy.pool
         else:
-            same_pool = before.recipe.pool == pool
-            servers = before.proxy.pool if same_pool else make_pool(pool, workers=workers)
-            statistics = before.proxy.statistics
+            servers = make_pool(pool, workers=workers)
+        if before is not None and (before.recipe.pool, before.recipe.pool_files) == (pool, recipe.pool_files):
+            peers = before.peers
+        else:
+            peers = make_peers(pool, pool_files)
         proxy = make_proxy(
             self._poller,
             vserver,
             servers,
             node_name=configuration.node.name,
             files=files,
+            peers=peers,
+            proxy_protocol=pool is not None and pool.proxy_protocol,
             statistics=statistics,
             workers=workers,
             ticket_keys=(ticket_key,),
             log=self._log,
         )
-        return _Service(recipe, proxy)
+        return _Service(recipe, proxy, peers)
 
     def _all(self) -> Iterator[_Service]:
         yield from (entrance.service for entrance in self._entrances.values())

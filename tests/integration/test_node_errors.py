@@ -131,6 +131,27 @@ def test_tls_files_that_are_wrong(
     assert error.message.startswith(sentence.format(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("tls", "place", "sentence"),
+    [
+        ({"ca": "server.key"}, "pool servers: tls.ca", "{}/server.key: no PEM certificate in it"),
+        (
+            {"ca": "server.crt", "certificate": "server.crt", "key": "other.key"},
+            "pool servers: tls.key",
+            "{}/other.key: not the key of the certificate",
+        ),
+        ({"ca": "none"}, "pool servers: tls.ca", "cannot read {}/none: No such file"),
+    ],
+)
+def test_tls_files_of_a_pool_that_are_wrong(tmp_path: Path, tls: dict[str, str], place: str, sentence: str) -> None:
+    document = node_document(tmp_path, [("w1", "127.0.0.1", 1)])
+    AUTHORITY.issue("other.test").write(tmp_path, "other")
+    document["pools"][0]["tls"] = {name: str(tmp_path / file) for name, file in tls.items()}
+    error = start(document)
+    assert error.place == place
+    assert error.message.startswith(sentence.format(tmp_path))
+
+
 def test_unknown_node(tmp_path: Path) -> None:
     error = start(node_document(tmp_path, [("w1", "127.0.0.1", 1)]), "node9")
     assert isinstance(error, ConfigurationError)

@@ -45,7 +45,8 @@ http {{
     keepalive_requests 100000000;
     default_type text/plain;
     server {{
-        listen {address}:{port} backlog=1024;
+        listen {address}:{port} backlog=1024 {options};
+        {directives}
         root {folder}/files;
         location = / {{
             if (-f {folder}/files/failing) {{ return 500 "{name} fails\\n"; }}
@@ -53,6 +54,9 @@ http {{
         }}
         location = /fields {{
             return 200 "{fields}";
+        }}
+        location = /connection {{
+            return 200 "$proxy_protocol_addr $proxy_protocol_server_port $connection {tls}";
         }}
         location = /login {{
             add_header Set-Cookie "SESSION=s-{name}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=3600";
@@ -87,13 +91,26 @@ class Nginx:
         folder: where its configuration, logs and files go.
         address: loopback address to listen on.
         port: 0 for a free one.
+        options: of its `listen`, such as `ssl`.
+        directives: more of its `server` block.
     """
 
-    def __init__(self, name: str, folder: Path, *, address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        options: str = "",
+        directives: str = "",
+    ) -> None:
         self.name = name
         self.folder = folder
         self.address = address
         self.port = port or free_port(address)
+        self._options = options
+        self._directives = directives
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,6 +131,9 @@ class Nginx:
                 address=self.address,
                 port=self.port,
                 name=self.name,
+                options=self._options,
+                tls="$ssl_session_reused $ssl_server_name",
+                directives=self._directives,
                 fields="".join(f"{field}=$http_{field}\\n" for field in _FIELDS),
             )
         )

@@ -426,6 +426,32 @@ def test_checks_of_a_pool() -> None:
     assert plain.protocol == "tcp"
 
 
+def test_tls_to_the_servers_of_a_pool() -> None:
+    document = change(
+        "pools.0.tls", {"ca": "ca.pem", "server_name": "10.0.0.9", "certificate": "n.pem", "key": "n.key"}
+    )
+    document["pools"][0]["proxy_protocol"] = True
+    (pool,) = parse(yaml.safe_dump(document), "array.yaml", base=Path("/srv")).pools
+    assert pool.proxy_protocol
+    assert pool.tls is not None
+    assert (pool.tls.ca, pool.tls.certificate, pool.tls.key) == (
+        Path("/srv/ca.pem"),
+        Path("/srv/n.pem"),
+        Path("/srv/n.key"),
+    )
+    assert pool.tls.server_name == "10.0.0.9"
+    (plain,) = parse_document(small_document()).pools
+    assert (plain.tls, plain.proxy_protocol) == (None, False)
+
+
+def test_a_plain_check_of_a_server_that_speaks_tls_needs_another_port() -> None:
+    document = change("pools.0.tls", {"ca": "ca.pem"})
+    document["pools"][0]["check"] = {"protocol": "http"}
+    assert "a check of protocol http needs a port of its own; expected https" in error_of(yaml.safe_dump(document))
+    document["pools"][0]["check"]["port"] = 8080
+    assert parse_document(document).pools[0].check is not None
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
@@ -442,6 +468,11 @@ def test_checks_of_a_pool() -> None:
         ("pools.0.check", {"protocol": "http", "path": "up"}, "String should match pattern '^/[!-~]*$'"),
         ("pools.0.check", {"protocol": "icmp"}, "Input should be 'tcp', 'http' or 'https'"),
         ("pools.0.check", {"fall": 0}, "Input should be greater than or equal to 1"),
+        ("pools.0.tls", {}, "pools[0].tls.ca: required key is missing"),
+        ("pools.0.tls", {"ca": "a", "key": "b"}, "pools[0].tls: certificate and key go together"),
+        ("pools.0.tls", {"ca": "a", "server_name": "a..b"}, "is neither a host name nor an IP address"),
+        ("pools.0.tls", {"ca": "a", "server_name": ".a"}, "is neither a host name nor an IP address"),
+        ("pools.0.proxy_protocol", 2, "Input should be a valid boolean, unable to interpret input"),
         ("pools.0.agent_check", {}, "pools[0].agent_check.port: required key is missing"),
         ("pools.0.url_hash", {"query": True}, "pools[0]: url_hash goes with policy url_hash"),
         ("pools.0.eject", {"base_s": 20, "max_s": 10}, "pools[0].eject: max_s (10) must not be less than base_s (20)"),

@@ -24,6 +24,7 @@ _TYPE_SSL = 0x20
 _TYPE_SSL_VERSION = 0x21
 _CLIENT_SSL = 0x01
 _CLIENT_CERT_CONN = 0x02
+_CLIENT_CERT_SESS = 0x04
 _VERIFIED = 0
 _NOT_VERIFIED = 1
 
@@ -36,13 +37,15 @@ class TlsFacts:
         version: such as "TLSv1.3".
         server_name: SNI, or "".
         alpn: protocol chosen, or "".
-        certificate_verified: the client showed a certificate on this connection, and it was verified.
+        certificate_verified: the client showed a certificate in this session, and it was verified.
+        resumed: the session began on another connection.
     """
 
     version: str
     server_name: str = ""
     alpn: str = ""
     certificate_verified: bool = False
+    resumed: bool = False
 
 
 def proxy_header(source: tuple[str, int], destination: tuple[str, int], *, tls: TlsFacts | None = None) -> bytes:
@@ -68,7 +71,9 @@ def _mapped(address: IPv4Address | IPv6Address) -> IPv6Address:
 
 
 def _tls_vectors(tls: TlsFacts) -> bytes:
-    client = _CLIENT_SSL | (_CLIENT_CERT_CONN if tls.certificate_verified else 0)
+    client = _CLIENT_SSL
+    if tls.certificate_verified:
+        client |= _CLIENT_CERT_SESS if tls.resumed else _CLIENT_CERT_CONN | _CLIENT_CERT_SESS
     verify = _VERIFIED if tls.certificate_verified else _NOT_VERIFIED
     vectors = b""
     if tls.alpn:

@@ -9,6 +9,7 @@ from tlsnodes.access_log import Access
 from tlsnodes.http.encode import last_chunk
 from tlsnodes.http.forwarding import ClientFields
 from tlsnodes.http.answers import own_response
+from tlsnodes.http.proxy_protocol import TlsFacts, proxy_header
 from tlsnodes.http.redirect import https_location
 
 from libc.stdint cimport uint8_t
@@ -67,6 +68,20 @@ cdef class ClientConnection(Stream):
         if self.peer_text is None:
             self.peer_text = str(ip_address(self.address)) if self.address else "unknown"
         return self.peer_text
+
+    def proxy_header(self, destination):
+        """What a server is told first that speaks the PROXY protocol; `destination`: where the client connected to."""
+        known = self.handshake
+        tls = None
+        if known is not None:
+            tls = TlsFacts(
+                version=known.version,
+                server_name=known.server_name or "",
+                alpn=known.protocol or "",
+                certificate_verified=self.peer_der() is not None,
+                resumed=known.resumed,
+            )
+        return proxy_header((self.peer, self.port), destination, tls=tls)
 
     # ---- what the poller calls
 
@@ -471,12 +486,15 @@ cdef class Exchange(Requester):
         """Send the request over an idle connection, or begin a new one."""
         cdef Backend backend = self.vserver.backends[self.server.id]
         cdef ServerConnection connection = backend.maybe_idle()
+        cdef bytes preamble = None
         if connection is not None:
             self.connection = connection
             return self.send_head()
         self.client.deadline = self.vserver.poller.now + self.vserver.connect_s
+        if backend.destination is not None:
+            preamble = self.client.proxy_header(backend.destination)
         try:
-            self.connection = backend.connect(self)
+            self.connection = backend.connect(self, preamble)
         except OSError as error:  # this is not the server's failure
             _log.error("cannot connect", vserver=self.vserver.name, error=error.strerror)
             self.connection = None

@@ -9,7 +9,25 @@ from tlsnodes.http.forwarding import ForwardingRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.request_ids import RequestIds
-from tlsnodes.tls.context import TlsContext
+from tlsnodes.tls.context import TlsContext, TlsServerName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a server is reached; connections of equal routes are as good as each other.
+
+    Attributes:
+        address: its IP address, packed.
+        port: its port.
+        tls: None for plain HTTP.
+        destination: where clients connect to, address and port: each connection begins with a header of the PROXY
+            protocol and serves one request; None: it does not.
+    """
+
+    address: bytes
+    port: int
+    tls: TlsServerName | None = None
+    destination: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,10 +49,13 @@ cdef class Backend:
     cdef bytes address
     cdef int port
     cdef TlsSettings tls
+    cdef object route
+    cdef readonly object destination  # see `Route`
+    cdef bint retired
     cdef object idle
 
     cdef ServerConnection maybe_idle(self)
-    cdef ServerConnection connect(self, Requester requester)
+    cdef ServerConnection connect(self, Requester requester, bytes preamble)
     cdef int keep(self, ServerConnection connection) except -1
     cdef void forget(self, ServerConnection connection)
     cpdef close_idle(self, double before)

@@ -192,6 +192,7 @@ cdef class ServerConnection(Stream):
             self.abort()
         elif not self.served:
             self.requester = None
+            self.close()
             requester.server_unreachable(self.failure or "closed at once")
         elif self.is_tunnel:
             requester.tunnel_end()
@@ -209,24 +210,24 @@ cdef class Backend:
     Args:
         poller: watches them.
         server: whose (`ServerState`).
-        address: its IP address, packed.
-        port: its port.
+        route: how it is reached (`Route`).
         limits: of its responses' heads.
-        tls: how it is reached by TLS (`ClientTlsContext`), None for plain HTTP.
     """
 
-    def __init__(self, Poller poller not None, server, bytes address not None, int port, limits, TlsSettings tls=None):
+    def __init__(self, Poller poller not None, server, route, limits):
         self.poller = poller
         self.server = server
-        self.address = address
-        self.port = port
+        self.route = route
+        self.address = route.address
+        self.port = route.port
+        self.tls = route.tls
+        self.destination = route.destination
         self.limits = limits
-        self.tls = tls
         self.idle = deque()  # the longest idle first
 
     def serves(self, server, Backend other not None):
         """Whether it leads to that server in the same way as `other`, so that its connections can go on."""
-        return self.server is server and (self.address, self.port, self.tls) == (other.address, other.port, other.tls)
+        return self.server is server and self.route == other.route
 
     cdef ServerConnection maybe_idle(self):
         """The idle connection that was used last: the one that its server least likely is about to close."""
@@ -237,20 +238,29 @@ cdef class Backend:
                 return connection
         return None
 
-    cdef ServerConnection connect(self, Requester requester):
+    cdef ServerConnection connect(self, Requester requester, bytes preamble):
         """Begin a new connection; `requester` is told when it is there, or can't be made.
+
+        Args:
+            requester: who waits for it.
+            preamble: is sent before everything else; None: nothing is.
 
         Raises:
             OSError: there is no socket to be had.
         """
         cdef ServerConnection connection = ServerConnection(self)
         connection.requester = requester
+        connection.preamble = preamble
         Stream.connect(connection, self.poller, self.address, self.port, self.tls)
         return connection
 
     cdef int keep(self, ServerConnection connection) except -1:
         """Put a connection among the idle; the longest idle one goes when they are too many."""
         cdef ServerConnection oldest
+        if self.retired or self.destination is not None:
+            connection.finish()
+            connection.close()
+            return 0
         connection.idle_since = self.poller.now
         self.idle.append(connection)
         if len(self.idle) > MAX_IDLE_PER_SERVER:
@@ -264,6 +274,11 @@ cdef class Backend:
             self.idle.remove(connection)
         except ValueError:
             pass
+
+    def retire(self):
+        """Keep no connection any more: another one leads to the server."""
+        self.retired = True
+        self.close_idle(self.poller.now)
 
     cpdef close_idle(self, double before):
         """Close what has been idle since `before` or longer."""

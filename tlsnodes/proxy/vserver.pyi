@@ -1,7 +1,7 @@
 from collections.abc import Collection, Mapping
 
 from tlsnodes.access_log import AccessLog
-from tlsnodes.proxy.rules import ProxyRules
+from tlsnodes.proxy.rules import ProxyRules, Route
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.stream.poller import Poller
@@ -26,7 +26,7 @@ class VserverProxy:
         name: str,
         rules: ProxyRules,
         pool: ServerPool,
-        addresses: Mapping[int, tuple[bytes, int]],
+        routes: Mapping[int, Route],
         statistics: VserverStatistics,
         log: AccessLog | None = None,
     ) -> None: ...

@@ -23,7 +23,7 @@ cdef class VserverProxy:
         name: of the vserver.
         rules: its own (`ProxyRules`).
         pool: its servers (`ServerPool`).
-        addresses: server id → (packed IP address, port).
+        routes: server id → how it is reached (`Route`).
         statistics: where it counts; a successor goes on where the one before it was.
         log: the access log, None for none.
     """
@@ -35,7 +35,7 @@ cdef class VserverProxy:
         str name not None,
         rules,
         pool,
-        addresses,
+        routes,
         VserverStatistics statistics not None,
         log=None,
     ):
@@ -57,7 +57,7 @@ cdef class VserverProxy:
         self.log = log
         self.budget = LogBudget()
         self.backends = {
-            server.id: Backend(poller, server, *addresses[server.id], rules.head) for server in pool.servers
+            server.id: Backend(poller, server, routes[server.id], rules.head) for server in pool.servers
         }
         self.via = rules.via
         self.via_1_0 = rules.via_1_0
@@ -90,12 +90,12 @@ cdef class VserverProxy:
             backend = known.pop(server.id, None)
             if backend is None or not backend.serves(server, made[server.id]):
                 if backend is not None:
-                    backend.close_idle(now)
+                    backend.retire()
                 backend = made[server.id]
                 backend.server = server
             kept[server.id] = backend
         for backend in known.values():
-            backend.close_idle(now)
+            backend.retire()
         self.backends = kept
 
     cdef bint admit(self, connection, bytes address) except -1:

@@ -41,9 +41,15 @@ def test_what_is_known_of_tls() -> None:
     assert vectors == (
         b"\x01\x00\x08http/1.1"
         b"\x02\x00\x09a.example"
-        b"\x20\x00\x0f\x03\x00\x00\x00\x00"  # PP2_CLIENT_SSL and PP2_CLIENT_CERT_CONN; verified
+        b"\x20\x00\x0f\x07\x00\x00\x00\x00"  # PP2_CLIENT_SSL, PP2_CLIENT_CERT_CONN and _SESS; verified
         b"\x21\x00\x07TLSv1.3"
     )
+
+
+def test_a_certificate_of_a_resumed_session_is_still_verified() -> None:
+    tls = TlsFacts(version="TLSv1.2", certificate_verified=True, resumed=True)
+    header = proxy_header(("192.0.2.7", 1), ("198.51.100.1", 443), tls=tls)
+    assert header[28:36] == b"\x20\x00\x0f\x05\x00\x00\x00\x00"  # PP2_CLIENT_SSL and PP2_CLIENT_CERT_SESS
 
 
 def test_tls_without_a_certificate_is_not_called_verified() -> None:
