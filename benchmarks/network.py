@@ -83,8 +83,14 @@ class Host:
         process = subprocess.Popen(
             [*self._enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+
+        def listens() -> bool:
+            if process.poll() is not None:
+                raise HostError("bench", f"'{argv[0]}' ended with status {process.returncode}")
+            return bool(self.command("ss", "-Hltn", f"sport = :{port}"))
+
         try:
-            wait_until(f"'{argv[0]}' listens", lambda: bool(self.command("ss", "-Hltn", f"sport = :{port}")))
+            wait_until(f"'{argv[0]}' listens", listens)
             yield
         finally:
             stop(process)
