@@ -77,7 +77,9 @@ def test_what_is_no_answer_is_none(frame: bytes) -> None:
 
 
 def over_ipv6(payload: Packet, **fields: object) -> Packet:
-    return Ether() / IPv6(**{"src": "2001:db8::101", "dst": "2001:db8::fe"} | fields) / payload
+    # With a MAC of its own: for want of one scapy solicits the neighbour, for a second.
+    frame = Ether(dst="02:00:00:00:00:fe")
+    return frame / IPv6(**{"src": "2001:db8::101", "dst": "2001:db8::fe"} | fields) / payload
 
 
 def test_ipv6_is_the_same() -> None:
