@@ -22,7 +22,7 @@ from pentaflow.errors import HostError
 HOSTNAME = "www.pentaflow.test"
 SMALL_BYTES = 128
 SIZES = {"100k": 100 << 10, "1m": 1 << 20}
-SUITE = "TLS_AES_256_GCM_SHA384"
+SUITE = "TLS_AES_128_GCM_SHA256"
 """What every proxy has to agree on with a client of OpenSSL's defaults, or the rows would compare ciphers."""
 CONNECT_TIMEOUT_S = 10.0
 _PROC = Path("/proc")

@@ -68,6 +68,7 @@ http {{
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_prefer_server_ciphers on;
     ssl_ciphers {ciphers};
+    ssl_conf_command Ciphersuites {suites};
     ssl_ecdh_curve {curves};
     ssl_session_cache shared:sessions:10m;
     keepalive_timeout 60s;
