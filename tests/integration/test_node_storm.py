@@ -13,7 +13,7 @@ import pytest
 from support.hostile_node import node_before, resident_mib, until_quiet, worker_pid
 from support.storm import storm, tell
 
-CLIENTS = int(os.environ.get("STORM_CLIENTS", "2000"))
+CLIENTS = int(os.environ.get("STORM_CLIENTS", "600"))
 SEED = 5
 GROWTH_MIB = 8.0
 
