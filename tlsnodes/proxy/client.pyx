@@ -387,7 +387,7 @@ cdef class ClientConnection(Stream):
         if self.phase == REQUEST_HEAD:
             waited = vserver.poller.now - (self.deadline - vserver.header_s)
         vserver.log.add(Access(
-            vserver.wall(), vserver.name, f"{self.peer}:{self.port}", self.tls_version(), b"", b"", b"",
+            vserver.wall(), vserver.name, with_port(self.peer, self.port), self.tls_version(), b"", b"", b"",
             status, "", 0, sent, waited if status else None, waited, 0, refused, b"",
         ))
         return 0
