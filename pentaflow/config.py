@@ -33,6 +33,9 @@ from pentaflow.http_rules import Forwarding as Forwarding
 from pentaflow.http_rules import Redirect as Redirect
 from pentaflow.misplaced import Location, MisplacedError, nearest
 from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check_mode
+from pentaflow.persistence import CookieMode as CookieMode
+from pentaflow.persistence import CookiePersistence as CookiePersistence
+from pentaflow.persistence import Persistence as Persistence
 from pentaflow.pools import Policy as Policy
 from pentaflow.pools import Pool as Pool
 from pentaflow.pools import Server as Server
@@ -116,7 +119,6 @@ HashKey = Annotated[SecretStr, AfterValidator(_hash_key)]
 # Switches count in time slots of 16.384 ms: at least one packet in each.
 PacketInLimit = Annotated[Integer, Field(ge=62, le=100_000)]
 Payload = Annotated[str, BeforeValidator(_payload)]
-CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
 class Damping(Model):
@@ -322,36 +324,6 @@ class Node(Model):
     management_is_open: bool = False
     weight: Integer = Field(default=1, ge=0, le=1000)
     state: NodeState = NodeState.ACTIVE
-
-
-class CookieMode(StrEnum):
-    """How the server is named in the affinity cookie: authenticated, or the DLBA's plain integer."""
-
-    AUTHENTICATED = "authenticated"
-    PLAIN = "plain"
-
-
-class CookiePersistence(Model):
-    """Cookie injection [P1]: `server_cookie` follows `session_cookie` wherever the server sets it."""
-
-    session_cookie: CookieName
-    server_cookie: CookieName = "SpServer"
-    mode: CookieMode = CookieMode.AUTHENTICATED
-    secret_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _secret(self) -> Self:
-        if self.mode is CookieMode.AUTHENTICATED and self.secret_file is None:
-            raise ValueError("mode authenticated needs a secret_file")
-        if self.session_cookie == self.server_cookie:
-            raise ValueError("session_cookie and server_cookie must differ")
-        return self
-
-
-class Persistence(Model):
-    """What ties a client's session to a server; none by default."""
-
-    cookie: CookiePersistence | None = None
 
 
 class Timeouts(Model):

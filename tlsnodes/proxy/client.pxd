@@ -1,8 +1,5 @@
-from libc.stdint cimport uint8_t
-
-from tlsnodes.http.heads cimport RequestHead, ResponseHead
 from tlsnodes.http.reader cimport RequestReader
-from tlsnodes.proxy.server cimport Requester, ServerConnection
+from tlsnodes.proxy.exchange cimport Exchange
 from tlsnodes.proxy.vserver cimport VserverProxy
 from tlsnodes.stream.stream cimport Stream
 
@@ -49,41 +46,3 @@ cdef class ClientConnection(Stream):
     cdef int fault(self, error) except -1
     cdef int pass_deadline(self) except -1
     cdef int check_rate(self, double now) except -1
-
-
-cdef class Exchange(Requester):
-    cdef ClientConnection client
-    cdef VserverProxy vserver
-    cdef bint active
-    cdef RequestHead head
-    cdef bytes cookie
-    cdef bytes request_id  # None where requests have none
-    cdef object server  # ServerState
-    cdef tuple tried
-    cdef ServerConnection connection
-    cdef bint ready  # the connection is open and has the head
-    cdef bint request_done
-    cdef bint keep_alive
-    cdef bint server_keep_alive
-    cdef bint chunked  # how the response's body goes to the client
-    cdef int status  # 0 until the final response's head has gone to the client
-    cdef double patience_s  # without progress
-    cdef double started_at
-    cdef double answered_at
-    cdef long long sent
-    cdef long long received
-
-    cdef int begin(self, RequestHead head) except -1
-    cdef int redirect(self) except -1
-    cdef int connect(self) except -1
-    cdef int send_head(self) except -1
-    cdef int request_data(self, const uint8_t *data, Py_ssize_t size) except -1
-    cdef int request_end(self) except -1
-    cdef int tunnel_up(self, const uint8_t *data, Py_ssize_t size) except -1
-    cdef bint takes_more(self) noexcept
-    cdef bint may_repeat(self) noexcept
-    cdef int put(self, bytes wire) except -1
-    cdef void half_ended(self) noexcept
-    cdef int tunnel_over(self) except -1
-    cdef object describe(self, str refused)
-    cdef int detach(self, bint reusable, str refused) except -1
