@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from tlsnodes.persistence.set_cookie import cookie_expiry, parse_set_cookie
 from tlsnodes.persistence.token import Refusal, TokenCodec
+
+REMEMBERED = 4096
+"""How many cookies that name a server are remembered: one of a connection that stays comes with each request."""
+MAX_REMEMBERED_BYTES = 512
+"""The longest of them, so that what is remembered has a bound."""
 
 
 class Binding(NamedTuple):
@@ -31,33 +37,47 @@ class CookieInjection:
         codec: how the latter names a server.
     """
 
-    __slots__ = ("_codec", "_server_cookie", "_session_cookie")
+    __slots__ = ("_codec", "_older", "_recent", "_server_cookie", "_session_cookie")
 
     def __init__(self, *, session_cookie: str, server_cookie: str, codec: TokenCodec) -> None:
         self._session_cookie = session_cookie.encode()
         self._server_cookie = server_cookie.encode()
         self._codec = codec
+        # Cookie field → when what is bound by it ends, and what it says; two generations of half the number each.
+        self._recent: dict[bytes, tuple[float, Binding]] = {}
+        self._older: dict[bytes, tuple[float, Binding]] = {}
 
     def read_request(self, cookie: bytes | None, now_s: float) -> Binding:
         """Take the server cookie out of a Cookie field; of several the first that is valid counts."""
-        name = self._server_cookie
-        if cookie is None or name not in cookie:
+        if cookie is None or self._server_cookie not in cookie:
             return Binding(None, None, cookie)
+        known = self._recent.get(cookie) or self._older.get(cookie)
+        if known is not None and now_s < known[0]:
+            return known[1]
+        expires_s, binding = self._read(cookie, now_s)
+        if binding.server_id is not None and len(cookie) <= MAX_REMEMBERED_BYTES:
+            if len(self._recent) >= REMEMBERED // 2:
+                self._older, self._recent = self._recent, {}
+            self._recent[cookie] = (expires_s, binding)
+        return binding
+
+    def _read(self, cookie: bytes, now_s: float) -> tuple[float, Binding]:
         kept: list[bytes] = []
+        expires_s = inf
         server_id: int | None = None
         refusal: Refusal | None = None
         for part in cookie.split(b";"):
             key, equals, value = part.partition(b"=")
-            if not equals or key.strip(b" \t") != name:
+            if not equals or key.strip(b" \t") != self._server_cookie:
                 kept.append(part)
             elif server_id is None:
                 found = self._codec.decode(value.strip(b" \t"), now_s)
                 if isinstance(found, Refusal):
                     refusal = refusal or found
                 else:
-                    server_id, refusal = found, None
+                    (server_id, expires_s), refusal = found, None
         rest = b";".join(kept).lstrip(b" \t")
-        return Binding(server_id, refusal, rest or None)
+        return expires_s, Binding(server_id, refusal, rest or None)
 
     def read_response(self, set_cookies: tuple[bytes, ...], server_id: int, now_s: float) -> tuple[bytes, ...]:
         """The Set-Cookie values to add to a response of `server_id` that has these.

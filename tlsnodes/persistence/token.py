@@ -11,8 +11,9 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from enum import Enum
+from math import inf
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _BODY = Struct(">HHI")
 _MAC_SIZE = 16
@@ -30,6 +31,13 @@ class Refusal(Enum):
     EXPIRED = "expired"
 
 
+class NamedServer(NamedTuple):
+    """What a valid token says; `expires_s`: since the epoch, infinite for none."""
+
+    server_id: int
+    expires_s: float
+
+
 class TokenCodec(Protocol):
     """A way to name a server in a cookie value."""
 
@@ -37,8 +45,8 @@ class TokenCodec(Protocol):
         """The value for a server; `expiry_s` is in seconds since the epoch, None for the browser's session."""
         ...
 
-    def decode(self, token: bytes, now_s: float) -> int | Refusal:
-        """The server id in a value that came from a client."""
+    def decode(self, token: bytes, now_s: float) -> NamedServer | Refusal:
+        """The server in a value that came from a client."""
         ...
 
 
@@ -62,7 +70,7 @@ class AuthenticatedToken:
         body = _BODY.pack(self._vserver_id, server_id, min(expiry_s or 0, _LAST_EXPIRY))
         return urlsafe_b64encode(body + self._mac(body))
 
-    def decode(self, token: bytes, now_s: float) -> int | Refusal:
+    def decode(self, token: bytes, now_s: float) -> NamedServer | Refusal:
         """See `TokenCodec`; the MAC is compared in constant time."""
         if len(token) != _TOKEN_SIZE:
             return Refusal.MALFORMED
@@ -80,7 +88,7 @@ class AuthenticatedToken:
             return Refusal.FORGED
         if expiry_s and expiry_s <= now_s:
             return Refusal.EXPIRED
-        return int(server_id)
+        return NamedServer(server_id, expiry_s or inf)
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha256")[:_MAC_SIZE]
@@ -95,6 +103,6 @@ class PlainToken:
         """See `TokenCodec`; the expiry is left to the browser."""
         return b"%d" % server_id
 
-    def decode(self, token: bytes, now_s: float) -> int | Refusal:
+    def decode(self, token: bytes, now_s: float) -> NamedServer | Refusal:
         """See `TokenCodec`."""
-        return int(token) if token.isdigit() and len(token) <= 5 else Refusal.MALFORMED
+        return NamedServer(int(token), inf) if token.isdigit() and len(token) <= 5 else Refusal.MALFORMED

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
+from math import inf
 
 import pytest
 
-from tlsnodes.persistence.cookie import Binding, CookieInjection
+from tlsnodes.persistence.cookie import REMEMBERED, Binding, CookieInjection
 from tlsnodes.persistence.set_cookie import cookie_expiry, parse_cookie_date, parse_set_cookie
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, Refusal
 
@@ -20,10 +21,10 @@ TOKEN = CODEC.encode(7, None)
 def test_a_token_names_its_server_until_it_expires() -> None:
     token = CODEC.encode(7, int(NOW) + 60)
     assert len(token) == 32
-    assert CODEC.decode(token, NOW) == 7
-    assert CODEC.decode(token, NOW + 59) == 7
+    assert CODEC.decode(token, NOW) == (7, NOW + 60)
+    assert CODEC.decode(token, NOW + 59) == (7, NOW + 60)
     assert CODEC.decode(token, NOW + 60) is Refusal.EXPIRED
-    assert CODEC.decode(TOKEN, NOW + 10**9) == 7
+    assert CODEC.decode(TOKEN, NOW + 10**9) == (7, inf)
 
 
 def test_every_changed_bit_is_noticed() -> None:
@@ -55,13 +56,13 @@ def test_tokens_of_other_vservers_and_secrets(other: AuthenticatedToken, refusal
 
 
 def test_the_expiry_of_a_token_fits_for_ever() -> None:
-    assert CODEC.decode(CODEC.encode(7, 10**15), NOW) == 7
+    assert CODEC.decode(CODEC.encode(7, 10**15), NOW) == (7, 2**32 - 1)
 
 
 def test_plain_tokens() -> None:
     plain = PlainToken()
     assert plain.encode(12, 99) == b"12"
-    assert plain.decode(b"12", NOW) == 12
+    assert plain.decode(b"12", NOW) == (12, inf)
     for bad in (b"", b"x", b"-1", b"1.0", b"1" * 6, "\u0661".encode()):
         assert plain.decode(bad, NOW) is Refusal.MALFORMED
 
@@ -89,6 +90,20 @@ def test_the_server_cookie_is_read_and_taken_out(cookie: bytes | None, expected:
     assert INJECTION.read_request(cookie, NOW) == expected
 
 
+def test_what_is_remembered_of_a_cookie_ends_with_its_token() -> None:
+    cookie = b"a=1; SpServer=" + CODEC.encode(7, int(NOW) + 60)
+    for _ in range(2):
+        assert INJECTION.read_request(cookie, NOW + 59) == Binding(7, None, b"a=1")
+    assert INJECTION.read_request(cookie, NOW + 60) == Binding(None, Refusal.EXPIRED, b"a=1")
+
+
+def test_more_cookies_than_are_remembered_are_read_all_the_same() -> None:
+    plain = CookieInjection(session_cookie="SESSION", server_cookie="SpServer", codec=PlainToken())
+    for _ in range(2):
+        for number in range(REMEMBERED + 2):
+            assert plain.read_request(b"SpServer=%d; a=%d" % (number, number), NOW) == (number, None, b"a=%d" % number)
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -105,7 +120,7 @@ def test_the_server_cookie_gets_the_same_attributes(attributes: bytes) -> None:
     name, _, rest = added.partition(b"=")
     token, kept = rest[:32], rest[32:]
     assert (name, kept) == (b"SpServer", attributes)
-    assert CODEC.decode(token, NOW) == 7
+    assert CODEC.decode(token, NOW) == (7, cookie_expiry(attributes, NOW) or inf)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +140,7 @@ def test_the_server_cookie_is_deleted_with_the_session_cookie(attributes: bytes)
 def test_the_token_expires_with_the_session_cookie() -> None:
     (added,) = INJECTION.read_response((b"SESSION=x; Max-Age=60",), 7, NOW)
     token = added[len(b"SpServer=") :][:32]
-    assert CODEC.decode(token, NOW + 59) == 7
+    assert CODEC.decode(token, NOW + 59) == (7, NOW + 60)
     assert CODEC.decode(token, NOW + 61) is Refusal.EXPIRED
 
 
