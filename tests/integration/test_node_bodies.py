@@ -1,18 +1,26 @@
-"""Messages of every shape through a node, with real clients and servers: interim answers, trailers, gigabytes."""
+"""Messages of every shape through a node, with real clients and servers: interim answers, trailers, gigabytes.
+
+BODY_GIGABYTES=10 makes the largest bodies larger.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from support.hostile_node import (
     LAST_REQUEST,
     OK,
     REQUEST,
     connect_with_little_room,
+    forget_peak,
     node_before,
+    peak_mib,
     read_answer,
     resident_mib,
     until_status,
@@ -24,15 +32,19 @@ from support.tlsnode import RunningNode, node_document, running_node
 GIGABYTES = float(os.environ.get("BODY_GIGABYTES", "0.5"))
 SIZE = int(GIGABYTES * 1e9)
 ROOM_MIB = 16.0
+PAUSE_S = 0.02
 PART = b"x" * (1 << 18)
 
 
-async def read_all(reader: asyncio.StreamReader, size: int) -> None:
-    """So many bytes, kept nowhere."""
-    while size:
-        part = await asyncio.wait_for(reader.read(min(size, 1 << 20)), 60)
-        assert part, f"{size} bytes are missing"
-        size -= len(part)
+async def read_all(reader: asyncio.StreamReader, size: int, *, pauses: int = 0) -> None:
+    """So many bytes, kept nowhere; with so many pauses, of a fiftieth of a second."""
+    left = size
+    for i in range(pauses + 1):
+        while left > size * (pauses - i) // (pauses + 1):
+            part = await asyncio.wait_for(reader.read(min(left, 1 << 20)), 60)
+            assert part, f"{left} bytes are missing"
+            left -= len(part)
+        await asyncio.sleep(PAUSE_S if pauses else 0)
 
 
 async def write_all(writer: asyncio.StreamWriter, size: int) -> None:
@@ -44,31 +56,38 @@ async def write_all(writer: asyncio.StreamWriter, size: int) -> None:
         await writer.drain()
 
 
-async def gigabytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A server that takes SIZE bytes by POST and gives SIZE bytes by GET."""
+async def gigabytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, pauses: int = 0) -> None:
+    """A server that takes SIZE bytes by POST, with so many pauses, and gives SIZE bytes by GET."""
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.startswith(b"POST "):
-            await read_all(reader, SIZE)
+            await read_all(reader, SIZE, pauses=pauses)
             writer.write(OK)
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
             await write_all(writer, SIZE)
 
 
-async def test_gigabytes_both_ways_in_constant_memory(tmp_path: Path) -> None:
-    async with node_before(tmp_path, gigabytes) as node:
+@pytest.mark.timeout(900 if GIGABYTES > 1 else 120)
+@pytest.mark.parametrize("pauses", [0, 100], ids=["fast", "slow"])
+async def test_gigabytes_both_ways_in_constant_memory(tmp_path: Path, pauses: int) -> None:
+    """Also when those who take them, the client and then the server, are slower than those who send."""
+    async with node_before(tmp_path, partial(gigabytes, pauses=pauses)) as node:
         pid = await worker_pid(node)
         reader, writer = await node.connect()
         before = resident_mib(pid)
+        forget_peak(pid)
         writer.write(REQUEST)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-        await read_all(reader, SIZE)
-        assert resident_mib(pid) - before < ROOM_MIB
+        await read_all(reader, SIZE, pauses=pauses)
+        down = peak_mib(pid) - before
+        forget_peak(pid)
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE)
         await write_all(writer, SIZE)
         assert (await read_answer(reader))[1] == b"ok"
-        assert resident_mib(pid) - before < ROOM_MIB
+        up = peak_mib(pid) - before
+        print(f"{SIZE} bytes, {pauses} pauses: at most {down:.1f} MiB more for them down, {up:.1f} MiB up")
+        assert max(up, down) < ROOM_MIB
         writer.transport.abort()
 
 

@@ -73,10 +73,24 @@ async def worker_pid(node: RunningNode) -> int:
 
 def resident_mib(pid: int) -> float:
     """Memory of a process that is in use now."""
+    return _memory_mib(pid, "VmRSS")
+
+
+def forget_peak(pid: int) -> None:
+    """Have `peak_mib` count from now on (proc(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had in use."""
+    return _memory_mib(pid, "VmHWM")
+
+
+def _memory_mib(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise AssertionError("no VmRSS")
+    raise AssertionError(f"no {name}")
 
 
 async def connect_with_little_room(
