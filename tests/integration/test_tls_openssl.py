@@ -17,7 +17,7 @@ from support.streams import Recorder, run_until
 from tlsnodes.stream.listener import Listener
 from tlsnodes.stream.poller import Poller
 from tlsnodes.stream.stream import StreamState
-from tlsnodes.tls.context import KeyedCertificate, TlsContext
+from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, TlsContext
 
 AUTHORITY = Authority("authority")
 
@@ -106,7 +106,7 @@ def server() -> Iterator[EchoServer]:
     server.close()
 
 
-def context(ocsp_of: tuple[str, ...] = ()) -> TlsContext:
+def context(ocsp_of: tuple[str, ...] = (), clients: PeerAuthorities | None = None) -> TlsContext:
     """Two names; a response is stapled to the certificates of `ocsp_of`."""
     certificates = []
     for name in ("www.example.test", "shop.example.test"):
@@ -115,7 +115,8 @@ def context(ocsp_of: tuple[str, ...] = ()) -> TlsContext:
         certificates.append(
             KeyedCertificate(certificate_pem=made.certificate_pem, key_pem=made.key_pem, ocsp_response=response)
         )
-    return TlsContext(certificates=certificates, session_context="web", ticket_keys=(bytes(range(80)),))
+    keys = (bytes(range(80)),)
+    return TlsContext(certificates=certificates, session_context="web", clients=clients, ticket_keys=keys)
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -128,6 +129,16 @@ def test_an_ocsp_response_is_stapled_to_its_certificate(server: EchoServer, tmp_
     assert "Cert Status: good" in said
     said = server.s_client(tmp_path, version, "-servername", "shop.example.test")
     assert "OCSP" not in said
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_no_chain_is_made_of_the_authorities_of_clients(server: EchoServer, tmp_path: Path, version: str) -> None:
+    """Who signed the clients' certificates may have signed the server's, too."""
+    clients = PeerAuthorities(certificates_pem=AUTHORITY.certificate_pem, required=False)
+    server.context = context(clients=clients)
+    said = server.s_client(tmp_path, version, "-showcerts")
+    assert "Acceptable client certificate CA names\nCN = authority" in said
+    assert said.count("BEGIN CERTIFICATE") == 1
 
 
 def test_renegotiation_is_refused(server: EchoServer, tmp_path: Path) -> None:

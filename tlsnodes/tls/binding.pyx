@@ -47,8 +47,9 @@ cdef class TlsSettings:
         SSL_CTX_set_options(self.context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION)
         # Our order of suites, but ChaCha20 for clients that have it first: they have no hardware for AES.
         SSL_CTX_set_options(self.context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA)
-        # What is idle holds no buffers.
-        SSL_CTX_set_mode(self.context, SSL_MODE_RELEASE_BUFFERS)
+        # What is idle holds no buffers. A certificate goes with the chain that was given: else OpenSSL would look for
+        # one among the peers' authorities, in every handshake.
+        SSL_CTX_set_mode(self.context, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS)
         ERR_clear_error()
         if not (
             SSL_CTX_set_min_proto_version(self.context, minimum_version)
