@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
-from tlsnodes.store.store import Changes, Conflict, Record, StoreFull, StoreUnavailable, check_size
+from tlsnodes.store.store import Changes, Conflict, Record, StoreFull, StoreTimeout, StoreUnavailable, check_size
 
 PREFIX = b"pentaflow/"
 """Of all keys, for a server that others use as well."""
@@ -172,7 +172,7 @@ class RedisStore:
             async with asyncio.timeout(self._timeout_s), self._turn:
                 yield
         except TimeoutError:
-            raise StoreUnavailable(self._place, f"no answer within {self._timeout_s:g} s") from None
+            raise StoreTimeout(self._place, f"no answer within {self._timeout_s:g} s") from None
         except OutOfMemoryError:
             raise StoreFull(self._place, "has no room for more") from None
         except (RedisError, OSError) as error:

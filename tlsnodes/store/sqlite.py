@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pentaflow.errors import ConfigurationError
 from tlsnodes.store.database import Database
-from tlsnodes.store.store import Changes, Record, StoreUnavailable, check_size
+from tlsnodes.store.store import Changes, Record, StoreTimeout, StoreUnavailable, check_size
 
 WATCH_S = 0.05
 """How often other processes' changes are looked for."""
@@ -120,4 +120,4 @@ class SqliteStore:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, run)
         except TimeoutError:
-            raise StoreUnavailable(f"store {self._path}", f"no answer within {self._timeout_s:g} s") from None
+            raise StoreTimeout(f"store {self._path}", f"no answer within {self._timeout_s:g} s") from None

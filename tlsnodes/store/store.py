@@ -20,6 +20,10 @@ class StoreUnavailable(PentaflowError):
     """The store did not answer in time or cannot do its work; whether a change was made is not known."""
 
 
+class StoreTimeout(StoreUnavailable):
+    """The store did not answer in time."""
+
+
 class StoreFull(StoreUnavailable):
     """There is no room for more; nothing was changed, and what is there can be read."""
 
