@@ -298,6 +298,7 @@ cdef class Exchange(Requester):
         cdef ClientConnection client = self.client
         cdef ServerConnection connection = self.connection
         if client.input_over and connection.input_over and client.unsent == 0 and connection.unsent == 0:
+            connection.close()  # in order: the kernel goes on to deliver what it has taken
             self.detach(False, "")
             client.end()
         return 0
