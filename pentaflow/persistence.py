@@ -1,4 +1,4 @@
-"""Persistence in the configuration: what ties a client's session to a server [P1]."""
+"""Persistence in the configuration: what ties a client's session to a server [P1, P3]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pentaflow.fields import Model
+from pentaflow.fields import Integer, Model
 
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
@@ -37,7 +37,29 @@ class CookiePersistence(Model):
         return self
 
 
+class TicketPersistence(Model):
+    """TLS tickets that name servers [P3]: who resumes a session reaches the server of its first request.
+
+    Attributes:
+        lifetime_s: of a ticket; TLS 1.3 allows a week (RFC 8446, 4.6.1).
+        renew: whether the lifetime begins anew when a ticket is used.
+        servers: how many a ticket names; the others are for when those before them are gone.
+    """
+
+    lifetime_s: Integer = Field(default=7200, ge=1, le=604_800)
+    renew: bool = True
+    servers: Integer = Field(default=1, ge=1, le=4)
+
+
 class Persistence(Model):
-    """What ties a client's session to a server; none by default."""
+    """What ties a client's session to a server, in order of precedence; none by default, so that only policies choose.
+
+    Attributes:
+        cookie: a cookie that follows the session cookie.
+        ticket: TLS tickets.
+        source: a consistent hash of the client's address, instead of the pool's policy.
+    """
 
     cookie: CookiePersistence | None = None
+    ticket: TicketPersistence | None = None
+    source: bool = False

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pentaflow.files import parse_secret
 from tlsnodes.access_log import AccessLog
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
+from tlsnodes.persistence.affinity import AffinityCodec
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
 from tlsnodes.proxy.rules import ProxyRules, Route
@@ -23,9 +25,18 @@ from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.request_ids import RequestIds
 from tlsnodes.scheduling.pool import ServerPool
+from tlsnodes.scheduling.scheduler import TicketBinding
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.stream.poller import Poller
-from tlsnodes.tls.context import KeyedCertificate, PeerAuthorities, Policy, TlsClientContext, TlsContext, TlsServerName
+from tlsnodes.tls.context import (
+    KeyedCertificate,
+    PeerAuthorities,
+    Policy,
+    TicketRules,
+    TlsClientContext,
+    TlsContext,
+    TlsServerName,
+)
 from tlsnodes.tls.errors import (
     AuthorityError,
     CertificateError,
@@ -68,10 +79,17 @@ def make_proxy(
     Raises:
         ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
     """
+    binding = _ticket_binding(vserver)
+    codec = AffinityCodec(vserver.id, pool.maybe_generation)
+    said = TicketRules(codec=codec, counts=statistics.tickets)
+    if binding is not None:
+        said = replace(said, lifetime_s=binding.lifetime_s, renew=binding.renew, binds=True)
     destination = (str(vserver.vip), vserver.port) if proxy_protocol else None
     rules = ProxyRules(
-        tls=_make_tls(vserver, vserver.tls, files, ticket_keys) if vserver.tls else None,
+        tls=_make_tls(vserver, vserver.tls, files, ticket_keys, said) if vserver.tls else None,
         injection=_make_injection(vserver, files),
+        tickets=binding,
+        source=vserver.persistence.source,
         forwarding=ForwardingRules(
             node_name=node_name,
             scheme="https" if vserver.tls else "http",
@@ -96,6 +114,11 @@ def make_proxy(
         statistics=statistics,
         log=log if vserver.access_log else None,
     )
+
+
+def _ticket_binding(vserver: Vserver) -> TicketBinding | None:
+    ticket = vserver.persistence.ticket
+    return None if ticket is None else TicketBinding(ticket.lifetime_s, ticket.renew, ticket.servers)
 
 
 def _shared(limits: Limits, workers: int) -> Limits:
@@ -161,7 +184,11 @@ def make_peers(pool: Pool | None, files: Mapping[Path, bytes]) -> dict[int, TlsS
 
 
 def _make_tls(
-    vserver: Vserver, tls: VserverTls, files: Mapping[Path, bytes], ticket_keys: Sequence[bytes]
+    vserver: Vserver,
+    tls: VserverTls,
+    files: Mapping[Path, bytes],
+    ticket_keys: Sequence[bytes],
+    tickets: TicketRules,
 ) -> TlsContext:
     shown = (tls, *tls.more)
     clients = tls.clients
@@ -179,6 +206,7 @@ def _make_tls(
             policy=Policy(tls.policy),
             clients=authorities,
             ticket_keys=ticket_keys,
+            tickets=tickets,
         )
     except (AuthorityError, RevocationListError) as error:
         raise _misplaced(error, f"vserver {vserver.name}: tls.clients", clients) from None

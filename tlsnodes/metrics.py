@@ -53,6 +53,8 @@ class _NodeCollector(Collector):
         own = _counter("own_responses", "Responses by the node itself, no server's.", "vserver", "status")
         handshakes = _counter("tls_handshakes", "TLS handshakes.", "vserver", "kind")
         failed = _counter("tls_handshakes_failed", "TLS handshakes that failed.", "vserver", "reason")
+        tickets = _counter("tls_tickets", "TLS tickets, by what became of them.", "vserver", "outcome")
+        chosen = _counter("chosen_servers", "Requests, by what their server was chosen by.", "vserver", "by")
         for vserver in self._status["vservers"]:
             name = vserver["name"]
             open_.add_metric((name,), vserver["open_connections"])
@@ -65,7 +67,11 @@ class _NodeCollector(Collector):
                 handshakes.add_metric((name, kind), vserver["tls_handshakes"][kind])
             for reason, count in vserver["tls_handshakes"]["failed"].items():
                 failed.add_metric((name, reason), count)
-        yield from (open_, connections, requests, bad, own, handshakes, failed)
+            for outcome, count in vserver["tls_tickets"].items():
+                tickets.add_metric((name, outcome), count)
+            for by, count in vserver["chosen_by"].items():
+                chosen.add_metric((name, by), count)
+        yield from (open_, connections, requests, bad, own, handshakes, failed, tickets, chosen)
 
     def _collect_servers(self) -> Iterator[Metric]:
         labels = ("vserver", "server")

@@ -22,6 +22,21 @@ class Persisted(IntEnum):
     EXPIRED = 7
 
 
+class TicketOutcome(IntEnum):
+    """What became of TLS tickets; an index into the counts."""
+
+    ISSUED = 0
+    RESUMED = 1  # accepted, and with it what it binds the client to
+    RETIRING_KEY = 2  # of those: made with a key that makes no tickets any more
+    SERVER_GONE = 3  # of those: all servers that it names are gone or down
+    UNKNOWN_KEY = 4
+    FORGED = 5  # a known key's name, but not made with that key
+    MALFORMED = 6
+    FOREIGN_VSERVER = 7
+    FOREIGN_NAME = 8
+    EXPIRED = 9
+
+
 def describe_server(server: ServerState, now: float, checks: dict[str, Any] | None = None) -> dict[str, Any]:
     """A server's row of the status document [N8].
 

@@ -85,7 +85,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "buckets": st.integers(8, 16).map(lambda bits: 1 << bits),
             "hash": st.sampled_from(["src", "src_port", "5tuple"]),
             "hash_key": st.integers(0, 2**64 - 1).map(lambda key: f"{key:016x}"),
-            "persistence": st.just({"cookie": {"session_cookie": "sid", "mode": "plain"}}),
+            "persistence": st.sampled_from(
+                [
+                    {"cookie": {"session_cookie": "sid", "mode": "plain"}},
+                    {"ticket": {"lifetime_s": 60, "renew": False, "servers": 2}, "source": True},
+                ]
+            ),
         },
     )
     probes = {item[name] for item in switches for name in ("probe_address", "probe_address_v6")}

@@ -28,3 +28,10 @@ def chosen_ids(pool: ServerPool, count: int, now: float = 0.0, tried: tuple[int,
     """The ids of `count` choices; no request stays open."""
     servers = [pool.choose(now, tried, b"/", b"\x0a\x00\x00\x01") for _ in range(count)]
     return [server.id if server else None for server in servers]
+
+
+def pool_with_limits(*limits: int, workers: int = 1) -> ServerPool:
+    """Servers of weight 1 with these `max_connections`."""
+    model = pool_model([1] * len(limits))
+    servers = [s.model_copy(update={"max_connections": n}) for s, n in zip(model.servers, limits, strict=True)]
+    return ServerPool(model.model_copy(update={"servers": tuple(servers)}), random=lambda: 0.5, workers=workers)

@@ -172,6 +172,8 @@ def test_missing_key_is_named_with_the_line_of_what_lacks_it() -> None:
         ("vservers.0.persistence.cookie.session_cookie", "a b", "vservers[0].persistence.cookie.session_cookie: "),
         ("vservers.0.persistence.cookie.secret_file", None, "mode authenticated needs a secret_file"),
         ("vservers.0.persistence.cookie.server_cookie", "session", "session_cookie and server_cookie must differ"),
+        ("vservers.0.persistence", {"ticket": {"lifetime_s": 604801}}, "less than or equal to 604800"),
+        ("vservers.0.persistence", {"ticket": {"servers": 5}}, "vservers[0].persistence.ticket.servers: "),
         ("vservers.0.idle_timeout_s", 60, "idle_timeout_s (60) must exceed timeouts.keepalive_s (60)"),
         ("vservers.0.timeouts", {"response_s": 90}, "idle_timeout_s (90) must exceed timeouts.response_s (90)"),
         ("vservers.0.id", True, "vservers[0].id: Input should be a valid integer"),

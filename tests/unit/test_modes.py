@@ -94,6 +94,7 @@ def test_an_http_vserver_has_a_pool_or_redirects() -> None:
         ({"pool": "servers", "protocol": "udp"}, "vservers[0].protocol: mode http is tcp only; udp needs mode direct"),
         ({"pool": "servers", "tls": {"certificate": "a", "key": "b"}}, "vservers[0].tls: belongs to mode https; the"),
         ({"pool": "servers", "nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is http"),
+        ({"pool": "servers", "persistence": {"ticket": {}}}, "vservers[0].persistence.ticket: belongs to mode https"),
         ({"pool": "servers", "timeouts": {"keepalive_s": 90}}, "vservers[0]: idle_timeout_s (90) must exceed timeouts"),
         ({"redirect": {"to": "https"}, "pool": "servers"}, "vservers[0].pool: a vserver that redirects has no servers"),
         (

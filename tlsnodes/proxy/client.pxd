@@ -2,6 +2,7 @@ from tlsnodes.http.reader cimport RequestReader
 from tlsnodes.proxy.exchange cimport Exchange
 from tlsnodes.proxy.vserver cimport VserverProxy
 from tlsnodes.stream.stream cimport Stream
+from tlsnodes.tls.tickets cimport TicketBearer
 
 
 cdef enum Phase:
@@ -17,6 +18,7 @@ cdef class ClientConnection(Stream):
     cdef VserverProxy vserver
     cdef RequestReader reader  # None before the first request
     cdef Exchange exchange  # None before the first request
+    cdef TicketBearer bearer  # None where tickets bind nobody
     cdef Phase phase
     cdef bint held  # the reader has input whose time has not come
     cdef bint taking
@@ -30,6 +32,7 @@ cdef class ClientConnection(Stream):
     cdef long long progress  # how many bytes had moved then
 
     cdef int begin(self, VserverProxy vserver, int fd, bytes address, int port) except -1
+    cdef int bind_to(self, object server, object by) except -1
     cdef int read(self) except -1
     cdef bint server_is_slow(self) noexcept
     cdef int take_requests(self) except -1

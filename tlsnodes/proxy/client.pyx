@@ -6,6 +6,7 @@ import structlog
 
 from pentaflow.addresses import with_port
 from tlsnodes.access_log import Access
+from tlsnodes.persistence.affinity import ChosenBy
 from tlsnodes.http.forwarding import ClientFields
 from tlsnodes.http.answers import own_response
 from tlsnodes.http.proxy_protocol import TlsFacts, proxy_header
@@ -18,11 +19,13 @@ from tlsnodes.proxy.server cimport ServerConnection
 from tlsnodes.proxy.vserver cimport VserverProxy
 from tlsnodes.stream.stream cimport PEER_CLOSED, Stream
 from tlsnodes.tls.openssl cimport SSL_get_version, SSL_session_reused
+from tlsnodes.tls.tickets cimport TicketBearer
 
 LINGER_S = 2.0
 """How long a connection that we closed is read on: closing with unread input would reset it under our last words."""
 
 cdef double _LINGER_S = LINGER_S
+cdef object _TICKET = ChosenBy.TICKET
 
 _log = structlog.get_logger()
 
@@ -47,6 +50,9 @@ cdef class ClientConnection(Stream):
             self.phase = SECURING
             self.deadline = vserver.poller.now + vserver.handshake_s
         self.attach(vserver.poller, fd, vserver.tls)
+        if vserver.tickets_bind:
+            self.bearer = TicketBearer(vserver, address)
+            self.bearer.hold(self.ssl)
         if not vserver.admit(self, address):
             self.abort()
         return 0
@@ -89,6 +95,23 @@ cdef class ClientConnection(Stream):
             vserver.statistics.handshakes_full += 1
         self.phase = IDLE
         self.deadline = vserver.poller.now + vserver.header_s
+
+        if self.bearer is not None:
+            self.bearer.opened(self.ssl)
+
+    cdef int bind_to(self, object server, object by) except -1:
+        """This server answers a request: the ticket names it now, if it was the first or the one before is gone."""
+        cdef TicketBearer bearer = self.bearer
+        cdef VserverProxy vserver = self.vserver
+        if bearer.server is not None and (bearer.server is server or by < _TICKET):
+            return 0
+        bearer.server = server
+        bearer.affinity = vserver.scheduler.bind(
+            server, vserver.poller.now, vserver.wall(), self.address, bearer.affinity
+        )
+        bearer.by = _TICKET
+        self.issue_ticket()
+        return 0
 
     cdef void on_readable(self) noexcept:
         try:

@@ -14,6 +14,7 @@ cdef class Exchange(Requester):
     cdef bytes cookie
     cdef bytes request_id  # None where requests have none
     cdef object server  # ServerState
+    cdef object by  # `ChosenBy`: why that one
     cdef tuple tried
     cdef ServerConnection connection
     cdef bint ready  # the connection is open and has the head

@@ -62,8 +62,8 @@ cdef class Exchange(Requester):
             return client.refuse(413, f"a body of more than {vserver.max_body} bytes")
         if vserver.redirect is not None:
             return self.redirect()
-        self.server, self.cookie = vserver.scheduler.choose(
-            head.cookie, now, vserver.wall(), head.target, client.address
+        self.server, self.cookie, self.by = vserver.scheduler.choose(
+            head.cookie, now, vserver.wall(), head.target, client.address, client.bearer
         )
         if self.server is None:
             return client.refuse(503, vserver.pool.refusal(), _RETRY_AFTER)
@@ -179,7 +179,7 @@ cdef class Exchange(Requester):
         if vserver.budget.allows(now):
             _log.warning("connect failed", vserver=vserver.name, server=self.server.name, error=reason)
         self.tried += (self.server.id,)
-        other = vserver.pool.choose(now, self.tried, self.head.target, client.address)
+        other, self.by = vserver.scheduler.choose_again(now, self.tried, self.head.target, client.address)
         if other is None:
             return client.refuse(503, f"no server of pool {vserver.pool.name} can be reached", _RETRY_AFTER)
         vserver.pool.ended(self.server)
@@ -220,6 +220,8 @@ cdef class Exchange(Requester):
         if vserver.injection is not None and response.set_cookies:
             added = vserver.injection.read_response(response.set_cookies, self.server.id, vserver.wall())
             vserver.statistics.cookies_injected += len(added)
+        if client.bearer is not None:
+            client.bind_to(self.server, self.by)
         wire = response_octets(response, via, self.keep_alive, http_1_0, added)
         self.sent += wire.size
         client.write(wire.at, wire.size)

@@ -9,6 +9,7 @@ from tlsnodes.http.forwarding import ForwardingRules
 from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.request_ids import RequestIds
+from tlsnodes.scheduling.scheduler import TicketBinding
 from tlsnodes.tls.context import TlsContext, TlsServerName
 
 
@@ -37,6 +38,8 @@ class ProxyRules:
     Attributes:
         tls: of its clients; None: plain HTTP.
         injection: cookie persistence, if the vserver has it.
+        tickets: ticket persistence, if the vserver has it.
+        source: whether clients that nothing else binds go by their address.
         forwarding: what servers are told of a client.
         request_ids: where they come from, if requests have them.
         via: the line that a response from a server of HTTP/1.1 gets.
@@ -49,6 +52,8 @@ class ProxyRules:
 
     tls: TlsContext | None
     injection: CookieInjection | None
+    tickets: TicketBinding | None
+    source: bool
     forwarding: ForwardingRules
     request_ids: RequestIds | None
     via: bytes

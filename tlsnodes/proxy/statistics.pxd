@@ -10,3 +10,5 @@ cdef class VserverStatistics:
     cdef public object handshakes_failed  # why → how many
     cdef public object own_responses  # status → how many
     cdef public list persistence  # by `Persisted`
+    cdef public list chosen_by  # by `ChosenBy`
+    cdef public list tickets  # by `TicketOutcome`

@@ -13,4 +13,6 @@ class VserverStatistics:
     handshakes_failed: Counter[str]
     own_responses: Counter[int]
     persistence: list[int]
+    chosen_by: list[int]
+    tickets: list[int]
     def describe(self) -> dict[str, Any]: ...

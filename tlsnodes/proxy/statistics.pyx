@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from tlsnodes.statistics import Persisted
+from tlsnodes.persistence.affinity import ChosenBy
+from tlsnodes.statistics import Persisted, TicketOutcome
 
 
 cdef class VserverStatistics:
@@ -12,6 +13,8 @@ cdef class VserverStatistics:
         self.handshakes_failed = Counter()
         self.own_responses = Counter()
         self.persistence = [0] * len(Persisted)
+        self.chosen_by = [0] * len(ChosenBy)
+        self.tickets = [0] * len(TicketOutcome)
 
     def describe(self):
         """The vserver's part of the status document."""
@@ -27,6 +30,8 @@ cdef class VserverStatistics:
                 "resumed": self.handshakes_resumed,
                 "failed": dict(self.handshakes_failed),
             },
+            "tls_tickets": {outcome.name.lower(): self.tickets[outcome] for outcome in TicketOutcome},
+            "chosen_by": {reason.name.lower(): self.chosen_by[reason] for reason in ChosenBy},
             "persistence": {
                 "cookies_injected": self.cookies_injected,
                 **{outcome.name.lower(): self.persistence[outcome] for outcome in Persisted},

@@ -18,6 +18,7 @@ cdef class VserverProxy:
     cdef TlsSettings tls  # None: plain HTTP
     cdef object scheduler
     cdef object injection
+    cdef bint tickets_bind
     cdef object forwarding
     cdef object head_limits
     cdef object request_ids  # `RequestIds`; None: requests have none

@@ -48,8 +48,11 @@ cdef class VserverProxy:
         self.statistics = statistics
         self.connections = set()
         self.tls = rules.tls
-        self.scheduler = RequestScheduler(pool, rules.injection, statistics)
+        self.scheduler = RequestScheduler(
+            pool, rules.injection, statistics, tickets=rules.tickets, source=rules.source
+        )
         self.injection = rules.injection
+        self.tickets_bind = rules.tls is not None and rules.tickets is not None
         self.forwarding = rules.forwarding
         self.head_limits = rules.head
         self.request_ids = rules.request_ids
@@ -136,6 +139,14 @@ cdef class VserverProxy:
         if self.log is None and self.budget.allows(self.poller.now):
             _log.info("refused", vserver=self.name, client=peer, status=status, reason=sentence)
         return 0
+
+    def choose_for_ticket(self, bytes address):
+        """See `TicketBearer`."""
+        return self.scheduler.choose_for_ticket(self.poller.now, self.wall(), address)
+
+    def serves(self, affinity):
+        """See `TicketBearer`."""
+        return self.scheduler.serves(affinity, self.poller.now)
 
     cdef double wall(self) noexcept:
         """Seconds since the epoch."""

@@ -16,7 +16,7 @@ from tlsnodes.scheduling.policies import (
     RoundRobin,
     SchedulingPolicy,
 )
-from tlsnodes.scheduling.ring import BoundedUrlHash, PoolLoad, SourceHash
+from tlsnodes.scheduling.ring import BoundedUrlHash, PoolLoad, Ring, SourceHash
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.scheduling.slow_start import STEPS, ramp
 
@@ -57,8 +57,11 @@ class ServerPool:
         "_counts_5xx",
         "_due_at",
         "_eject",
+        "_eligible",
         "_load",
         "_policy",
+        "_ring",
+        "_ring_of",
         "_slow_start_s",
         "_successor",
         "_workers",
@@ -78,6 +81,9 @@ class ServerPool:
         self._workers = workers
         self._load = PoolLoad()
         self._policy = _make_policy(pool, random, self._load)
+        self._eligible: list[ServerState] = []
+        self._ring = Ring(_mean_weight(pool))
+        self._ring_of: list[ServerState] = []  # who stands on the ring: arranged when it is asked, and not before
         self._choose = _nobody
         self._due_at = -math.inf  # when `_arrange` is due
         self._successor: ServerPool | None = None
@@ -106,6 +112,45 @@ class ServerPool:
             server.retry_at = now + RETRY_AFTER_S
             self._due_at = -math.inf
         return server
+
+    def choose_by(self, key: bytes, now: float, tried: Collection[int] = ()) -> ServerState | None:
+        """A server by consistent hash of `key`, the same on every node; None when none can take the request."""
+        if now >= self._due_at:
+            if self._successor is not None:
+                return self._successor.choose_by(key, now, tried)
+            self._arrange(now)
+        if tried and len(tried) > self.retries:
+            return None
+        server = self._on_ring(key, tried)
+        if server is not None and server.down:
+            server.retry_at = now + RETRY_AFTER_S
+            self._due_at = -math.inf
+        return server
+
+    def substitutes(self, server: ServerState, key: bytes, count: int, now: float) -> tuple[int, ...]:
+        """Ids of up to `count` others that would be chosen by `key` if `server`, and each before, were gone."""
+        if now >= self._due_at:
+            if self._successor is not None:
+                return self._successor.substitutes(server, key, count, now)
+            self._arrange(now)
+        ids: tuple[int, ...] = (server.id,)
+        while len(ids) <= count:
+            other = self._on_ring(key, ids)
+            if other is None:
+                break
+            ids += (other.id,)
+        return ids[1:]
+
+    def _on_ring(self, key: bytes, tried: Collection[int]) -> ServerState | None:
+        if self._ring_of is not self._eligible:
+            self._ring.arrange(self._eligible)
+            self._ring_of = self._eligible
+        return self._ring.choose(key, tried) if self._eligible else None
+
+    def maybe_generation(self, server_id: int) -> int | None:
+        """Of the server with that id."""
+        server = self._by_id.get(server_id)
+        return None if server is None else server.generation
 
     def maybe_server(self, server_id: int) -> ServerState | None:
         """The server with that id, whatever its weight or health."""
@@ -253,6 +298,7 @@ class ServerPool:
             for server in self.servers:
                 server.usable = server.usable or (server.judgement.alive and not server.down)
             eligible = [server for server in self.servers if server.usable and server.effective_weight > 0]
+        self._eligible = eligible
         if eligible:
             self._policy.arrange(eligible, now)
             self._choose = self._policy.choose
@@ -290,9 +336,13 @@ class ServerPool:
         return due_at
 
 
-def _make_policy(pool: Pool, random: Random, load: PoolLoad) -> SchedulingPolicy:
+def _mean_weight(pool: Pool) -> float:
     weights = [server.weight for server in pool.servers if server.weight]
-    mean_weight = sum(weights) / len(weights) if weights else 1.0
+    return sum(weights) / len(weights) if weights else 1.0
+
+
+def _make_policy(pool: Pool, random: Random, load: PoolLoad) -> SchedulingPolicy:
+    mean_weight = _mean_weight(pool)
     match pool.policy:
         case Policy.ROUND_ROBIN:
             return RoundRobin()

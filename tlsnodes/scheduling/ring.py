@@ -63,6 +63,18 @@ class Ring:
         positions = self._positions
         return self._by_id[positions[place % len(positions)] & _ID_MASK]
 
+    def choose(self, key: bytes, tried: Collection[int]) -> ServerState | None:
+        """The first server from the key's place on that has room and is not in `tried`; None if there is none."""
+        place = self.at(key)
+        server = self.owner(place)
+        if server.full or tried:
+            for next_place in range(place, place + len(self)):
+                server = self.owner(next_place)
+                if may_take(server, tried):
+                    return server
+            return None
+        return server
+
     def __len__(self) -> int:
         return len(self._positions)
 
@@ -78,10 +90,7 @@ def _points(server_id: int, count: int) -> list[int]:
 
 
 class SourceHash:
-    """The same client gets the same server as long as that is up; the load is as uneven as the clients are.
-
-    A client of IPv6 is its /64: within that hosts change addresses as they please.
-    """
+    """The same client gets the same server as long as that is up; the load is as uneven as the clients are."""
 
     __slots__ = ("_ring", "arrange_every_s")
 
@@ -95,16 +104,12 @@ class SourceHash:
 
     def choose(self, target: bytes, client: bytes, tried: Collection[int]) -> ServerState | None:
         """See `SchedulingPolicy`."""
-        ring = self._ring
-        place = ring.at(client[:8])
-        server = ring.owner(place)
-        if server.full or tried:
-            for next_place in range(place, place + len(ring)):
-                server = ring.owner(next_place)
-                if may_take(server, tried):
-                    return server
-            return None
-        return server
+        return self._ring.choose(source_key(client), tried)
+
+
+def source_key(client: bytes) -> bytes:
+    """What is hashed of a client's packed address: of IPv6 the /64, within which hosts change as they please."""
+    return client[:8]
 
 
 class PoolLoad:

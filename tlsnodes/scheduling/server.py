@@ -6,6 +6,7 @@ import math
 import sys
 
 from pentaflow.pools import Server
+from tlsnodes.persistence.affinity import server_generation
 from tlsnodes.scheduling.judgement import UNJUDGED
 
 FORGET_S = 5.0
@@ -20,6 +21,7 @@ class ServerState:
 
     Attributes:
         id, name, host, port, weight, max_connections: as configured.
+        generation: tells it from others that have, or had, its id.
         effective_weight: what policies go by: the weight after checks and slow start; 0: bound requests only.
         per_weight: 1 / `effective_weight`; 0.0 when that is 0.
         open: requests in progress.
@@ -58,6 +60,7 @@ class ServerState:
         "errors",
         "failed",
         "full",
+        "generation",
         "healthy",
         "hits",
         "host",
@@ -84,6 +87,7 @@ class ServerState:
         self.name = server.name
         self.host = server.address.host
         self.port = server.address.port
+        self.generation = server_generation(self.id, self.host, self.port)
         self.weight = server.weight
         self.max_connections = server.max_connections
         self.effective_weight = float(server.weight)

@@ -58,6 +58,8 @@ cdef class Stream(Watcher):
     cdef void write(self, const uint8_t *data, Py_ssize_t size) noexcept
     # Sends what was gathered; `unsent` is what the socket did not take of it, and is kept.
     cpdef void flush(self) noexcept
+    # A new ticket of TLS 1.3, ahead of what is written next: it goes out with that. Nothing happens with TLS 1.2.
+    cdef void issue_ticket(self) noexcept
     # Bytes that the socket has taken and the peer has not: a system call.
     cdef Py_ssize_t undelivered(self) noexcept
     # Sends close_notify and FIN after what is unsent. Reading goes on: linger, then close().

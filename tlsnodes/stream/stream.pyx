@@ -139,6 +139,18 @@ cdef class Stream(Watcher):
             _send(self, scratch, NULL, 0)
         _disown(self)
 
+    cdef void issue_ticket(self) noexcept:
+        cdef int result
+        if self.state != OPEN or self.finishing or self.ssl is NULL or SSL_version(self.ssl) != TLS1_3_VERSION:
+            return
+        _claim(self)
+        _clear_errors()
+        result = SSL_new_session_ticket(self.ssl)
+        if result == 1:
+            result = SSL_do_handshake(self.ssl)
+            if result != 1:
+                _tls_failed(self, &self.buffers.scratch)
+
     cdef Py_ssize_t undelivered(self) noexcept:
         cdef int size = 0
         if self.fd < 0 or ioctl(self.fd, SIOCOUTQ, &size) < 0:

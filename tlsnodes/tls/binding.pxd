@@ -16,7 +16,6 @@ cdef class ServerSettings(TlsSettings):
     """The server's side: what TlsContext is made of."""
 
     cdef object choose  # name -> ServerSettings or None
-    cdef bytes ticket_keys  # of 80 bytes each, or empty: OpenSSL's own
     cdef dict ocsp_responses  # by the address of the certificate's X509
 
 

@@ -8,24 +8,15 @@ and never raise.
 from ipaddress import ip_address
 
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from tlsnodes.tls.errors import AuthorityError, CertificateError, PrivateKeyError, RevocationListError
 
 from tlsnodes.tls.openssl cimport *
 
-cdef enum:
-    TICKET_KEY_SIZE = 80
-    IV_SIZE = 16
-
 cdef const unsigned char *_PROTOCOLS = b"\x08http/1.1\x08http/1.0"
 cdef enum:
     PROTOCOLS_SIZE = 18
-
-# Looked up once: OpenSSL 3 searches its providers each time.
-cdef EVP_CIPHER *_ticket_cipher = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
-if _ticket_cipher is NULL:
-    raise RuntimeError("OpenSSL has no AES-256-CBC")
 
 
 cdef class TlsSettings:
@@ -109,7 +100,6 @@ cdef class ServerSettings(TlsSettings):
         self.context = SSL_CTX_new(TLS_server_method())
         if self.context is NULL:
             raise MemoryError
-        self.ticket_keys = b""
         self.ocsp_responses = {}
         # Sessions are resumed by ticket, by any process that has the key; none is kept here.
         SSL_CTX_set_session_cache_mode(self.context, SSL_SESS_CACHE_OFF)
@@ -133,24 +123,6 @@ cdef class ServerSettings(TlsSettings):
         """Have `choose(name)` say which settings' certificates a client gets that asks for a name; None: these."""
         self.choose = choose
         SSL_CTX_set_tlsext_servername_callback(self.context, _name_asked_for)
-
-    def set_ticket_keys(self, tuple keys not None):
-        """Encrypt tickets with the first of these keys and accept those of all; at any time, for handshakes to come.
-
-        Each has 80 bytes: a name (16), the key of the HMAC with SHA-256 (32), the key of AES-256-CBC (32). None at all
-        leaves it to OpenSSL, with a key of this object's own.
-
-        Raises:
-            ValueError: a key has another length.
-        """
-        for key in keys:
-            if len(key) != TICKET_KEY_SIZE:
-                raise ValueError(f"a ticket key has {TICKET_KEY_SIZE} bytes, not {len(key)}")
-        if not keys and self.ticket_keys:
-            raise ValueError("ticket keys can be changed, but not be taken away")
-        self.ticket_keys = b"".join(keys)
-        if keys:
-            SSL_CTX_set_tlsext_ticket_key_evp_cb(self.context, _ticket_key)
 
     def staple(self, bytes response not None):
         """Send this OCSP response (DER) with the certificate that was added last, to clients that ask for it."""
@@ -269,38 +241,6 @@ cdef int _status_asked_for(SSL *ssl, void *argument) noexcept:
     memcpy(copy, <const unsigned char *>response, len(response))
     SSL_set_tlsext_status_ocsp_resp(ssl, copy, len(response))
     return SSL_TLSEXT_ERR_OK
-
-
-cdef int _ticket_key(
-    SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt
-) noexcept:
-    """1: done; 2: done, and give a new ticket; 0: no such key; -1: failed."""
-    cdef ServerSettings settings = <ServerSettings>SSL_get_app_data(ssl)
-    cdef const unsigned char *keys = settings.ticket_keys
-    cdef Py_ssize_t left = len(settings.ticket_keys)
-    cdef const unsigned char *key = keys
-    cdef OSSL_PARAM parameters[3]
-    if encrypt:
-        if RAND_bytes(iv, IV_SIZE) != 1:
-            return -1
-        memcpy(name, key, 16)
-    else:
-        while left and memcmp(name, key, 16) != 0:
-            key += TICKET_KEY_SIZE
-            left -= TICKET_KEY_SIZE
-        if left == 0:
-            return 0
-    parameters[0] = OSSL_PARAM_construct_octet_string(b"key", <void *>(key + 16), 32)
-    parameters[1] = OSSL_PARAM_construct_utf8_string(b"digest", b"sha256", 0)
-    parameters[2] = OSSL_PARAM_construct_end()
-    if EVP_MAC_CTX_set_params(mac, parameters) != 1:
-        return -1
-    if encrypt:
-        return 1 if EVP_EncryptInit_ex2(cipher, _ticket_cipher, key + 48, iv, NULL) == 1 else -1
-    if EVP_DecryptInit_ex2(cipher, _ticket_cipher, key + 48, iv, NULL) != 1:
-        return -1
-    # On 1.3 a ticket is for one use, and on 1.2 one of an old key is replaced.
-    return 2 if SSL_version(ssl) == TLS1_3_VERSION or key != keys else 1
 
 
 cdef int _keep_session(SSL *ssl, SSL_SESSION *session) noexcept:

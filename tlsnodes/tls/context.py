@@ -10,9 +10,11 @@ from enum import Enum
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from tlsnodes.persistence.affinity import AffinityCodec
 from tlsnodes.tls.binding import ClientSettings, PeerSettings, ServerSettings, TlsSettings
 from tlsnodes.tls.errors import CertificateError, OcspResponseError, TlsFileError
 from tlsnodes.tls.names import NameTable
+from tlsnodes.tls.tickets import TicketSettings
 
 _TLS_1_2 = 0x0303
 _TLS_1_3 = 0x0304
@@ -69,7 +71,26 @@ class PeerAuthorities:
     required: bool = True
 
 
-class TlsContext(ServerSettings):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketRules:
+    """What is said in a vserver's tickets.
+
+    Attributes:
+        codec: how.
+        counts: where it is counted, by `TicketOutcome`.
+        lifetime_s: of a ticket.
+        renew: whether the end of a binding moves on when it is used.
+        binds: whether they bind clients to servers: then TLS 1.3 gives none before a request was answered.
+    """
+
+    codec: AffinityCodec
+    counts: list[int]
+    lifetime_s: int = 7200
+    renew: bool = True
+    binds: bool = False
+
+
+class TlsContext(TicketSettings):
     """The server's side of a vserver: give it to Stream.attach().
 
     The certificate is chosen by the name that the client asks for (SNI) among the names in the certificates, exact ones
@@ -83,6 +104,7 @@ class TlsContext(ServerSettings):
         policy: versions, cipher suites and groups.
         clients: who signs the clients' certificates; None: they are not asked for.
         ticket_keys: see set_ticket_keys().
+        tickets: what is said in tickets; None: nothing, and any that its key opens is accepted in its session_context.
 
     Raises:
         CertificateError: no certificate in the PEM text, or one that OpenSSL's security level refuses.
@@ -101,6 +123,7 @@ class TlsContext(ServerSettings):
         policy: Policy = Policy.INTERMEDIATE,
         clients: PeerAuthorities | None = None,
         ticket_keys: Sequence[bytes] = (),
+        tickets: TicketRules | None = None,
     ) -> None:
         if not certificates:
             raise CertificateError("a vserver has one certificate at least")
@@ -113,6 +136,14 @@ class TlsContext(ServerSettings):
         groups = _CertificateGroups(certificates)
         identity = _session_identity(session_context, clients)
         self.set_ticket_keys(tuple(ticket_keys))
+        if tickets is not None:
+            self.set_tickets(
+                tickets.codec,
+                tickets.counts,
+                lifetime_s=tickets.lifetime_s,
+                renew=tickets.renew,
+                late=tickets.binds,
+            )
         settings: dict[tuple[int, ...], ServerSettings] = {}
         for members in (groups.default, *(group for _, group in groups.by_name)):
             if members not in settings:

@@ -102,7 +102,9 @@ cdef extern from "<openssl/ssl.h>":
         SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT
         SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK
         OPENSSL_NPN_NEGOTIATED
-        TLSEXT_NAMETYPE_host_name
+        TLSEXT_NAMETYPE_host_name, TLSEXT_TYPE_server_name
+        SSL_TICKET_NO_DECRYPT, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW
+        SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW
 
     const SSL_METHOD *TLS_server_method()
     const SSL_METHOD *TLS_client_method()
@@ -139,12 +141,22 @@ cdef extern from "<openssl/ssl.h>":
         SSL_CTX *,
         int (*)(SSL *, unsigned char *, unsigned char *, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int) noexcept,
     )
+    int SSL_CTX_set_session_ticket_cb(
+        SSL_CTX *,
+        int (*)(SSL *, void *) noexcept,
+        int (*)(SSL *, SSL_SESSION *, const unsigned char *, size_t, int, void *) noexcept,
+        void *,
+    )
+    long SSL_CTX_set_timeout(SSL_CTX *, long)
     void SSL_CTX_sess_set_new_cb(SSL_CTX *, int (*)(SSL *, SSL_SESSION *) noexcept)
 
     SSL *SSL_new(SSL_CTX *)
     void SSL_free(SSL *)
     int SSL_set_app_data(SSL *, void *)
     void *SSL_get_app_data(const SSL *)
+    int SSL_get_ex_new_index(long, void *, void *, void *, void *)
+    int SSL_set_ex_data(SSL *, int, void *)
+    void *SSL_get_ex_data(const SSL *, int)
     SSL_CTX *SSL_set_SSL_CTX(SSL *, SSL_CTX *)
     void SSL_set_accept_state(SSL *)
     void SSL_set_connect_state(SSL *)
@@ -172,6 +184,13 @@ cdef extern from "<openssl/ssl.h>":
     int SSL_set1_host(SSL *, const char *)
     X509_VERIFY_PARAM *SSL_get0_param(SSL *)
     long SSL_set_tlsext_status_ocsp_resp(SSL *, unsigned char *, long)
+    int SSL_client_hello_get0_ext(SSL *, unsigned int, const unsigned char **, size_t *)
+    int SSL_new_session_ticket(SSL *)
+    SSL_SESSION *SSL_get_session(const SSL *)
     int SSL_set_session(SSL *, SSL_SESSION *)
     void SSL_SESSION_free(SSL_SESSION *)
     int SSL_SESSION_is_resumable(const SSL_SESSION *)
+    long SSL_SESSION_set_time(SSL_SESSION *, long)
+    long SSL_SESSION_set_timeout(SSL_SESSION *, long)
+    int SSL_SESSION_set1_ticket_appdata(SSL_SESSION *, const void *, size_t)
+    int SSL_SESSION_get0_ticket_appdata(SSL_SESSION *, void **, size_t *)

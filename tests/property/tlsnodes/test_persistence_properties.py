@@ -1,4 +1,4 @@
-"""What holds for any cookie."""
+"""What holds for any cookie, and for any affinity."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsnodes.persistence.affinity import Affinity, AffinityCodec, AffinityRefusal
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.set_cookie import cookie_expiry, parse_cookie_date
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, Refusal
@@ -58,3 +59,30 @@ def test_any_attributes_are_copied(attributes: bytes, server_id: int) -> None:
 def test_dates_and_expiries_never_raise(text: bytes) -> None:
     parse_cookie_date(text)
     cookie_expiry(b"; Expires=" + text + b"; Max-Age=" + text, 0.0)
+
+
+PACKER = AffinityCodec(3, lambda server_id: server_id ^ 0x5A5A)
+DIGEST = st.binary(min_size=8, max_size=8)
+
+
+@given(st.lists(SERVER_ID, max_size=4, unique=True), st.integers(1001, 2**32 - 1), DIGEST)
+def test_affinities_round_trip(servers: list[int], expires_s: int, digest: bytes) -> None:
+    affinity = Affinity(tuple(servers), expires_s)
+    assert PACKER.decode(PACKER.encode(affinity, digest), digest, 1000.0) == affinity
+
+
+@given(st.lists(SERVER_ID, min_size=1, max_size=4, unique=True), DIGEST, st.data())
+def test_a_cut_affinity_binds_nobody_or_fewer(servers: list[int], digest: bytes, data: st.DataObject) -> None:
+    packed = PACKER.encode(Affinity(tuple(servers), 2000), digest)
+    kept = data.draw(st.integers(0, len(packed) - 1))
+    found = PACKER.decode(packed[:kept], digest, 1000.0)
+    if isinstance(found, Affinity):
+        assert found.servers == tuple(servers[: len(found.servers)])
+        assert len(found.servers) < len(servers)
+    else:
+        assert found is AffinityRefusal.MALFORMED
+
+
+@given(st.binary(max_size=40), DIGEST)
+def test_any_bytes_are_read_as_an_affinity_or_refused(packed: bytes, digest: bytes) -> None:
+    assert isinstance(PACKER.decode(packed, digest, 1000.0), Affinity | AffinityRefusal)

@@ -7,21 +7,11 @@ from collections import Counter
 import pytest
 
 from pentaflow.pools import Policy
-from support.pools import chosen_ids, make_pool, pool_model
-from tlsnodes.persistence.cookie import CookieInjection
-from tlsnodes.persistence.token import PlainToken
-from tlsnodes.proxy.statistics import VserverStatistics
+from support.pools import chosen_ids, make_pool, pool_model, pool_with_limits
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.scheduling.pool import RETRY_AFTER_S, ServerPool
 from tlsnodes.scheduling.ring import hashed_part
-from tlsnodes.scheduling.scheduler import RequestScheduler
-from tlsnodes.statistics import Persisted, describe_server
-
-
-def pool_with_limits(*limits: int, workers: int = 1) -> ServerPool:
-    model = pool_model([1] * len(limits))
-    servers = [s.model_copy(update={"max_connections": n}) for s, n in zip(model.servers, limits, strict=True)]
-    return ServerPool(model.model_copy(update={"servers": tuple(servers)}), random=lambda: 0.5, workers=workers)
+from tlsnodes.statistics import describe_server
 
 
 def test_round_robin_takes_turns() -> None:
@@ -175,18 +165,6 @@ def test_workers_share_the_limit_of_a_server() -> None:
     pool = pool_with_limits(5, workers=2)
     pool.choose(0.0)
     assert pool.servers[0].limit == 3
-
-
-def test_a_request_that_is_bound_to_a_full_server_goes_nowhere_else() -> None:
-    pool = pool_with_limits(1, 1)
-    scheduler, statistics = make_scheduler(pool)
-    pool.choose(0.0)
-    pool.began(pool.servers[1])
-    assert scheduler.choose(b"SpServer=2", 0.0, 0.0)[0] is None
-    assert pool.refusal() == "the server of pool pool that this client is bound to is full"
-    assert statistics.persistence[Persisted.HONOURED] == 1
-    pool.ended(pool.servers[1])
-    assert scheduler.choose(b"SpServer=2", 0.0, 0.0)[0] is pool.servers[1]
 
 
 EJECT = {"after": 3, "base_s": 10, "max_s": 40, "max_share": 0.5}
@@ -394,40 +372,3 @@ def test_the_row_of_a_server() -> None:
     pool.apply_check(1, Judgement(alive=False, reason="check: status 500"), 8.0)
     row = describe_server(server, 8.0)
     assert (row["state"], row["up"], row["ejections"], row["failed"]) == ("check: status 500", False, 1, 4)
-
-
-def make_scheduler(pool: ServerPool) -> tuple[RequestScheduler, VserverStatistics]:
-    statistics = VserverStatistics()
-    injection = CookieInjection(session_cookie="SESSION", server_cookie="SpServer", codec=PlainToken())
-    return RequestScheduler(pool, injection, statistics), statistics
-
-
-@pytest.mark.parametrize(
-    ("cookie", "down", "expected", "outcome"),
-    [
-        (None, False, 1, Persisted.NONE),
-        (b"a=1", False, 1, Persisted.NONE),
-        (b"SpServer=3; a=1", False, 3, Persisted.HONOURED),
-        (b"SpServer=3; a=1", True, 1, Persisted.SERVER_DOWN),
-        (b"SpServer=9; a=1", False, 1, Persisted.SERVER_GONE),
-        (b"SpServer=x; a=1", False, 1, Persisted.MALFORMED),
-    ],
-)
-def test_affinity_goes_before_the_policy(cookie: bytes | None, down: bool, expected: int, outcome: Persisted) -> None:
-    pool = make_pool(1, 1, 1)
-    if down:
-        pool.connect_failed(pool.servers[2], 0.0)
-    scheduler, statistics = make_scheduler(pool)
-    server, rest = scheduler.choose(cookie, 0.0, 0.0)
-    assert server is not None
-    assert (server.id, rest) == (expected, b"a=1" if cookie else None)
-    assert statistics.persistence[outcome] == 1
-    assert sum(statistics.persistence) == 1
-    assert statistics.describe()["persistence"][outcome.name.lower()] == 1
-
-
-def test_without_persistence_cookies_pass_untouched() -> None:
-    scheduler = RequestScheduler(make_pool(1, 1), None, VserverStatistics())
-    server, rest = scheduler.choose(b"SpServer=2", 0.0, 0.0)
-    assert server is not None
-    assert (server.id, rest) == (1, b"SpServer=2")

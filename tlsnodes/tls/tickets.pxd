@@ -1,0 +1,33 @@
+"""TLS sessions that are resumed by ticket, with what binds their client to servers in it."""
+
+from libc.stdint cimport uint8_t
+
+from tlsnodes.tls.binding cimport ServerSettings
+from tlsnodes.tls.openssl cimport SSL
+
+
+cdef class TicketSettings(ServerSettings):
+    """The server's side, with the keys of its tickets and what is said in them."""
+
+    cdef bytes ticket_keys  # of 80 bytes each, or empty: OpenSSL's own
+    cdef object codec  # `AffinityCodec`; None: nothing is said
+    cdef list counts  # by `TicketOutcome`
+    cdef long lifetime_s
+    cdef bint renew
+
+
+cdef class TicketBearer:
+    """One connection whose tickets bind its client. It must live as long as the connection's SSL."""
+
+    cdef object chooser
+    cdef bytes address
+    cdef public object affinity  # `Affinity`; None: the client is not bound yet
+    cdef public object by  # `ChosenBy`: where that comes from
+    cdef object server  # the `ServerState` that the connection's newest ticket names first; None: there is none yet
+
+    # From now on the callbacks below find it.
+    cdef int hold(self, SSL *ssl) except -1
+    # The handshake is over.
+    cdef int opened(self, SSL *ssl) except -1
+    # What a ticket of TLS 1.2 says.
+    cdef object in_handshake(self, SSL *ssl)
