@@ -74,11 +74,13 @@ class VserverTls(StapledTls):
 class ServerTls(Model):
     """TLS to the servers of a pool: `ca` signs their certificates, which must be for `server_name`.
 
-    Without that, for the host in the server's address, name or IP address. `certificate` and `key` are what is shown
-    to servers that ask for one.
+    Without that, for the host in the server's address, name or IP address. `crl` has the revocation lists of the
+    authorities, one for each that signs certificates of servers. `certificate` and `key` are what is shown to servers
+    that ask for one.
     """
 
     ca: Path
+    crl: Path | None = None
     server_name: Host | None = None
     certificate: Path | None = None
     key: Path | None = None

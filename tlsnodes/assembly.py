@@ -168,7 +168,9 @@ def make_peers(pool: Pool | None, files: Mapping[Path, bytes]) -> dict[int, TlsS
     tls = pool.tls
     try:
         context = TlsClientContext(
-            authorities=PeerAuthorities(certificates_pem=files[tls.ca]),
+            authorities=PeerAuthorities(
+                certificates_pem=files[tls.ca], crls_pem=files[tls.crl] if tls.crl is not None else None
+            ),
             certificate=_keyed(tls.certificate, tls.key, files) if tls.certificate and tls.key else None,
         )
     except TlsFileError as error:

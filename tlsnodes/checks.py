@@ -10,7 +10,8 @@ import asyncio
 import os
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,7 @@ def _maybe_trust(pool: Pool, read: Read) -> ssl.SSLContext | None:
         return _trust_in(check.ca, f"pool {pool.name}: check.ca", read)
     if pool.tls is not None:
         trust = _trust_in(pool.tls.ca, f"pool {pool.name}: tls.ca", read)
+        _load_revocations(trust, pool.tls, f"pool {pool.name}: tls.crl", read)
         _load_identity(trust, pool.tls, f"pool {pool.name}: tls", read)
         return trust
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -250,17 +252,36 @@ def _trust_in(ca: Path, place: str, read: Read) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=authority.decode())
 
 
+def _load_revocations(context: ssl.SSLContext, tls: ServerTls, place: str, read: Read) -> None:
+    """Look servers' certificates up in the pool's revocation lists, if it has some."""
+    if tls.crl is None:
+        return
+    with _file_of(read(tls.crl, place)) as path:
+        try:
+            context.load_verify_locations(cafile=path)
+        except ssl.SSLError:
+            raise ConfigurationError(place, f"{tls.crl}: no PEM revocation list in it") from None
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
 def _load_identity(context: ssl.SSLContext, tls: ServerTls, place: str, read: Read) -> None:
-    """Show the pool's certificate, if it has one. The contents may be in memory only; `ssl` wants a file."""
+    """Show the pool's certificate, if it has one."""
     if tls.certificate is None or tls.key is None:
         return
     places = f"{place}.certificate", f"{place}.key"
     identity = Identity(certificate=read(tls.certificate, places[0]), key=read(tls.key, places[1]))
     check_identity(identity, certificate_place=places[0], key_place=places[1])
-    with os.fdopen(os.memfd_create("identity"), "wb") as file:
-        file.write(identity.certificate + b"\n" + identity.key)
-        file.flush()
+    with _file_of(identity.certificate + b"\n" + identity.key) as path:
         try:
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+            context.load_cert_chain(path)
         except ssl.SSLError as error:
             raise ConfigurationError(places[0], f"is refused: {error.reason}") from None
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
+    """The path of a file with that, in memory: the contents may be nowhere else, and `ssl` wants a file."""
+    with os.fdopen(os.memfd_create("content"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"

@@ -8,12 +8,13 @@ import os
 import signal
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.certificates import Authority
+from support.certificates import Authority, Certificate
 from support.nginx import Nginx
 from support.tlsnode import RunningNode, node_document, running_node, scripted_server, wait_until
 from support.virtual_array import eventually
@@ -123,6 +124,36 @@ async def test_another_server_is_tried_when_one_shows_the_wrong_certificate(tmp_
             assert failures[1] == 0
 
 
+async def test_a_server_whose_certificate_is_revoked_gets_no_request_and_fails_its_checks(tmp_path: Path) -> None:
+    with secure(tmp_path / "good") as good, secure(tmp_path / "bad", "revoked.example.test") as bad:
+        lists = tmp_path / "servers.crl"
+        lists.write_bytes(AUTHORITY.revocation_list(certificate_in(bad.folder)))
+        tls = {"ca": authority_file(tmp_path), "crl": str(lists)}
+        document = document_of(tmp_path, [bad, good], tls=tls, eject=None)
+        async with running_node(document, tmp_path) as node:
+            for _ in range(4):
+                assert await get(node, "/") == "w1.example.test\n"
+            assert (await node.vserver_status())["servers"][0]["connect_failures"] > 0
+            assert "error='certificate revoked'" in node.log.read_text()
+            document["pools"][0]["check"] = {"protocol": "https", "interval_ms": 50, "rise": 1, "fall": 1}
+            (tmp_path / "array.yaml").write_text(json.dumps(document))
+            assert (await node.curl("--fail", "--request", "POST", f"http://{node.management}/reload")).exit_status == 0
+
+            async def are_judged() -> bool:
+                refused, served = (server["checks"] for server in (await node.vserver_status())["servers"])
+                return bool(refused["failed"] and not refused["passed"] and served["passed"] and not served["failed"])
+
+            await eventually(are_judged, "one check passes, the other fails")
+            assert "certificate revoked" in node.log.read_text().partition("server judged")[2]
+            lists.write_bytes(b"none")
+            refused = await node.curl("--request", "POST", f"http://{node.management}/reload")
+            assert f"pool servers: tls.crl: {lists}: no PEM revocation list in it" in refused.text
+
+
+def certificate_in(folder: Path) -> Certificate:
+    return Certificate(certificate_pem=(folder / "nginx.crt").read_bytes(), key_pem=(folder / "nginx.key").read_bytes())
+
+
 async def test_a_server_may_ask_for_a_certificate(tmp_path: Path) -> None:
     clients = Authority("nodes")
     (tmp_path / "nodes.pem").write_bytes(clients.certificate_pem)
@@ -142,13 +173,23 @@ async def test_a_server_that_misses_a_certificate_is_a_bad_gateway(tmp_path: Pat
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority_file(tmp_path))
     context.load_cert_chain(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+
+    async def shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        while data := await reader.read(65_536):
+            incoming.write(data)
+            with suppress(ssl.SSLError):  # it wants more, or has said no
+                tls.do_handshake()
+            writer.write(outgoing.read())
+
+    async with scripted_server(shake_hands) as port:
         document = node_document(tmp_path, [("w1", "127.0.0.1", port)])
         document["pools"][0]["tls"] = {"ca": authority_file(tmp_path)}
         async with running_node(document, tmp_path) as node:
-            assert (await node.curl("/")).text.startswith("502 Bad Gateway: server w1: ")
+            said = "the server closed the connection before its response was whole: tlsv13 alert certificate required"
+            assert (await node.curl("/")).text == f"502 Bad Gateway: server w1: {said}\n"
+            assert said in node.log.read_text()
 
 
 async def has_passed(node: RunningNode) -> bool:

@@ -200,7 +200,8 @@ cdef class ServerConnection(Stream):
             self.spoilt = True
             requester.response_end()
         else:
-            requester.server_failed(_CUT, self.served > 1 and not self.heard)
+            sentence = _CUT if self.failure is None else f"{_CUT}: {self.failure}"
+            requester.server_failed(sentence, self.served > 1 and not self.heard)
         return 0
 
 
