@@ -222,6 +222,8 @@ class _Client:
                 await behaviour()
         except TimeoutError:
             self.seen.wrong.append(f"client {self.number} ({behaviour.__name__}) waited for {TIMEOUT_S:g} s")
+        except OSError as error:
+            self.seen.wrong.append(f"client {self.number} ({behaviour.__name__}) could not connect: {error!r}")
 
 
 async def storm(node: RunningNode, *, seed: int, clients: int, at_once: int = 60, first: int = 0) -> Seen:
