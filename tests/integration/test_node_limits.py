@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +27,7 @@ from support.hostile_node import (
 )
 from support.node_load import request, steady_load
 from support.tlsnode import RunningNode, wait_until
+from support.virtual_array import eventually
 
 BODY = 4_000_000
 
@@ -255,6 +258,44 @@ async def test_running_out_of_file_descriptors_makes_others_wait_and_hurts_nobod
         assert (await node.send(LAST_REQUEST)).startswith(b"HTTP/1.1 200 ")
         assert load.failures == []
         assert node.log.read_text().count("cannot accept") < 5
+
+
+async def test_a_request_without_a_socket_for_its_server_is_a_503_and_the_next_one_is_served(tmp_path: Path) -> None:
+    async with node_before(tmp_path, answer) as node:
+        pid = await worker_pid(node)
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        reader, writer = await node.connect()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (4, before[1]))
+        for _ in range(3):  # the connection stays
+            writer.write(REQUEST)
+            head, body = await read_answer(reader)
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in head
+            assert body == b"503 Service Unavailable: this node has no socket left\n"
+        (server,) = (await node.vserver_status())["servers"]
+        assert (server["failed"], server["connect_failures"]) == (0, 0)  # it can do nothing for it
+        assert "cannot connect" in node.log.read_text()
+        late = asyncio.create_task(node.send(LAST_REQUEST))
+        await until_log(node, lambda text: "cannot accept" in text)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert await request(node, reader, writer) == b"ok"
+        assert (await late).endswith(b"\r\n\r\nok")
+        writer.transport.abort()
+
+
+async def test_a_worker_that_may_have_few_descriptors_serves_a_crowd_in_turn(tmp_path: Path) -> None:
+    async with node_before(tmp_path, answer) as node:
+        resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+        os.kill(await worker_pid(node), signal.SIGKILL)  # its successor gets by with that
+
+        async def is_back() -> bool:
+            return [worker["restarts"] for worker in (await node.status())["workers"]] == [1]
+
+        await eventually(is_back, "the worker is back")
+        assert resource.prlimit(await worker_pid(node), resource.RLIMIT_NOFILE) == (64, 64)
+        texts = await asyncio.gather(*(node.send(LAST_REQUEST) for _ in range(150)))
+        assert all(text.endswith(b"\r\n\r\nok") for text in texts)
+        assert (await node.status())["workers"][0]["restarts"] == 1
 
 
 async def test_a_server_that_stalls_in_its_response_counts_as_failed(tmp_path: Path) -> None:
