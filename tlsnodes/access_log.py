@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import NamedTuple
 
 from pentaflow.errors import HostError
+from tlsnodes.access_line import encode_access
 
 MAX_WAITING_BYTES = 1 << 20
 """What waits for the next `AccessLog.flush`; when it is more, that is made at once, or lines are lost."""
@@ -52,23 +52,6 @@ class Access(NamedTuple):
     request_id: bytes
 
 
-def encode_access(access: Access, time: str) -> str:
-    """The line; `time` is `access.ended_at` up to the second, in ISO 8601."""
-    first_byte = "null" if access.first_byte_s is None else f"{access.first_byte_s * 1000:.3f}"
-    return (
-        f'{{"time":"{time}.{int(access.ended_at % 1 * 1000):03d}Z","vserver":{_text(access.vserver)}'
-        f',"client":{_text(access.client)},"tls":{_text(access.tls)},"method":{_text(access.method.decode("latin-1"))}'
-        f',"host":{_text(access.host.decode("latin-1"))},"target":{_text(access.target.decode("latin-1"))}'
-        f',"status":{access.status},"server":{_text(access.server)},"bytes_in":{access.bytes_in}'
-        f',"bytes_out":{access.bytes_out},"first_byte_ms":{first_byte},"duration_ms":{access.duration_s * 1000:.3f}'
-        f',"retries":{access.retries},"refused":{_text(access.refused)}'
-        f',"request_id":{_text(access.request_id.decode("latin-1"))}}}\n'
-    )
-
-
-_text = encode_basestring_ascii
-
-
 class AccessLog:
     """A file that lines are appended to; several processes may share it, since each write is of whole lines.
 
@@ -83,7 +66,7 @@ class AccessLog:
         self._waiting_bytes = 0
         self._is_stuck = False
         self._second = 0
-        self._time = ""
+        self._time = b""
 
     def add(self, access: Access) -> None:
         """Note a request; it is written with the next `flush`."""
@@ -96,8 +79,8 @@ class AccessLog:
         second = int(access.ended_at)
         if second != self._second:
             self._second = second
-            self._time = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        line = encode_access(access, self._time).encode()
+            self._time = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
+        line = encode_access(access, self._time)
         self._waiting.append(line)
         self._waiting_bytes += len(line)
 

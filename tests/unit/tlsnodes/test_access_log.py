@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pentaflow.errors import HostError
-from tlsnodes.access_log import MAX_WAITING_BYTES, Access, AccessLog, encode_access, open_access_log
+from tlsnodes.access_line import encode_access
+from tlsnodes.access_log import MAX_WAITING_BYTES, Access, AccessLog, open_access_log
 
 ACCESS = Access(
     ended_at=1_700_000_000.25,
@@ -30,9 +31,9 @@ ACCESS = Access(
 
 
 def test_a_line_is_json_whatever_the_client_sent() -> None:
-    line = encode_access(ACCESS, "2023-11-14T22:13:20")
-    assert line.endswith("\n")
-    assert "\n" not in line[:-1]
+    line = encode_access(ACCESS, b"2023-11-14T22:13:20")
+    assert line.endswith(b"\n")
+    assert b"\n" not in line[:-1]
     assert json.loads(line) == {
         "time": "2023-11-14T22:13:20.250Z",
         "vserver": "shop",
@@ -51,7 +52,29 @@ def test_a_line_is_json_whatever_the_client_sent() -> None:
         "refused": "",
         "request_id": "abc",
     }
-    assert json.loads(encode_access(ACCESS._replace(first_byte_s=None), ""))["first_byte_ms"] is None
+    assert json.loads(encode_access(ACCESS._replace(first_byte_s=None), b""))["first_byte_ms"] is None
+
+
+@pytest.mark.parametrize("octets", [bytes(range(256)), bytes(40_000), b""])
+def test_every_octet_and_every_character_is_told(octets: bytes) -> None:
+    text = octets.decode("latin-1") + "\u20ac\U0001f600"
+    access = ACCESS._replace(target=octets, request_id=octets, refused=text, server=octets[:128].decode())
+    line = encode_access(access, b"2023-11-14T22:13:20")
+    told = json.loads(line)
+    assert line.isascii()
+    assert told["target"] == told["request_id"] == octets.decode("latin-1")
+    assert told["refused"] == text
+    assert told["server"] == octets[:128].decode()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0.000"), (1e-7, "0.000"), (59.9999999, "60000.000"), (1e5, "1" + "0" * 8 + ".000")]
+)
+def test_durations_have_microseconds(seconds: float, told: str) -> None:
+    line = encode_access(ACCESS._replace(duration_s=seconds, bytes_out=2**62, ended_at=1_700_000_000.9999), b"")
+    assert f'"duration_ms":{told},'.encode() in line
+    assert json.loads(line)["bytes_out"] == 2**62
+    assert json.loads(line)["time"] == ".999Z"
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -1,0 +1,3 @@
+from tlsnodes.access_log import Access
+
+def encode_access(access: Access, time: bytes) -> bytes: ...
