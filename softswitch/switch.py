@@ -13,15 +13,11 @@ from enum import Enum
 from pathlib import Path
 
 import grpc
-import uvicorn
-from prometheus_client import CollectorRegistry, make_asgi_app
 
 from pentaflow.credentials import Credentials
 from pentaflow.errors import HostError
-from pentaflow.serving import HttpServer, listen
 from softswitch.c_backend.batches import Batches
 from softswitch.capture import Capture
-from softswitch.metrics import SwitchCollector
 from softswitch.offload import NO_OFFLOAD, complete_checksum, shift_offsets
 from softswitch.p4runtime.device import Device
 from softswitch.p4runtime.forwarding import Forwarding
@@ -101,6 +97,8 @@ class Switch:
         try:
             self.grpc_port = self._listen()
             if options.metrics is not None:
+                from pentaflow.serving import listen  # with an HTTP server, for those who want metrics
+
                 host, port = options.metrics
                 self._metrics_listener = listen(host, port, f"--metrics {host}:{port}")
                 self.metrics_port = self._metrics_listener.getsockname()[1]
@@ -159,6 +157,12 @@ class Switch:
         if self._metrics_listener is None:
             yield
             return
+        import uvicorn
+        from prometheus_client import CollectorRegistry, make_asgi_app
+
+        from pentaflow.serving import HttpServer
+        from softswitch.metrics import SwitchCollector
+
         registry = CollectorRegistry(auto_describe=False)
         registry.register(
             SwitchCollector(

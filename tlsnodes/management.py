@@ -21,7 +21,7 @@ from starlette.routing import Route
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.mutual import CONTROLLER, maybe_peer_names
 from tlsnodes.metrics import metrics_text
-from tlsnodes.open_connections import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
+from tlsnodes.open_question import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -24,9 +24,8 @@ from pentaflow.serving import HttpServer, listen
 from tlsnodes.management import ManagedNode, create_management
 from tlsnodes.merging import merge_open, merge_statuses
 from tlsnodes.notify import notify
-from tlsnodes.open_connections import Question
-from tlsnodes.supervisor import Supervisor, WorkerOptions
-from tlsnodes.vips import LoopbackVips
+from tlsnodes.open_question import Question
+from tlsnodes.supervisor import Supervisor, Vips, WorkerOptions
 
 MAX_MANAGEMENT_CONNECTIONS = 256
 _PER_WORKER = ("number", "pid", "restarts", "open_connections", "cpu_s", "access_log_lost")
@@ -109,7 +108,7 @@ class RunningNode:
         self._began = time.monotonic()
         self._reload: Callable[[], Awaitable[None]] | None = None
         self._reloading: set[asyncio.Task[None]] = set()
-        self._supervisor = Supervisor(options.workers, LoopbackVips(node.id) if options.holds_vips else None)
+        self._supervisor = Supervisor(options.workers, _vips(node) if options.holds_vips else None)
 
     async def run(
         self,
@@ -231,6 +230,12 @@ class RunningNode:
             "workers": [{name: document[name] for name in _PER_WORKER} for document in documents],
             "vservers": merged.get("vservers", []),
         }
+
+
+def _vips(node: Node) -> Vips:
+    from tlsnodes.vips import LoopbackVips  # and the whole of pyroute2
+
+    return LoopbackVips(node.id)
 
 
 def _version() -> str:

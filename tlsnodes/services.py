@@ -19,7 +19,8 @@ from pentaflow.node_configuration import NodeConfiguration, named_files
 from tlsnodes.access_log import AccessLog
 from tlsnodes.assembly import make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
-from tlsnodes.open_connections import OpenConnections, Question, count_by_bucket
+from tlsnodes.open_connections import OpenConnections, count_by_bucket
+from tlsnodes.open_question import Question
 from tlsnodes.proxy.door import Door
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy

@@ -30,7 +30,7 @@ from tlsnodes.access_log import open_access_log
 from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
 from tlsnodes.checks import ServerChecks
 from tlsnodes.listeners import Address, bind_all
-from tlsnodes.open_connections import Question
+from tlsnodes.open_question import Question
 from tlsnodes.scheduling.judgement import Judgement
 
 CALL_S = 60.0

@@ -24,7 +24,7 @@ from pentaflow.node_configuration import NodeConfiguration
 from tlsnodes.access_log import AccessLog
 from tlsnodes.channel import Message, Responder
 from tlsnodes.listeners import Address
-from tlsnodes.open_connections import Question
+from tlsnodes.open_question import Question
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.services import Services
 from tlsnodes.stream.poller import Poller

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from pentaflow.errors import EXIT_FAILURE, ConfigurationError, PentaflowError
+
+# Imported where a controller is asked: every `pentaflow` process has the operator's commands, few run one.
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_S = 10.0
 _STREAM_TIMEOUT_S = 60.0
@@ -51,6 +53,8 @@ class Client:
         Raises:
             ConfigurationError: the token file or the CA can't be read, or the URL is none.
         """
+        import httpx
+
         headers = {}
         if token_file is not None:
             try:
@@ -119,6 +123,8 @@ class Client:
 
     def events(self, after: int) -> Iterator[dict[str, Any]]:
         """Events as they happen (server-sent events); ends when the connection does."""
+        import httpx
+
         url: str | httpx.URL | None = f"/events/stream?after={after}"
         try:
             while url is not None:
@@ -169,6 +175,8 @@ class Client:
         return response
 
     def _try(self, method: str, path: str | httpx.URL, **options: Any) -> httpx.Response:
+        import httpx
+
         for attempt in ("first", "again"):
             try:
                 return self._http.request(method, path, **options)

@@ -17,7 +17,6 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from pentaflow.errors import ConfigurationError, PentaflowError
-from pentaflow.files import read_file
 from pentaflow.operator import tables
 from pentaflow.operator.client import Client, NotNowError, UnreachableError
 from pentaflow.operator.options import asking, client_of
@@ -326,6 +325,8 @@ def token(
 
 
 def _read(path: Path) -> str:
+    from pentaflow.files import read_file
+
     try:
         return read_file(path, str(path)).decode()
     except UnicodeDecodeError:

@@ -11,7 +11,8 @@ import pytest
 
 from pentaflow.addresses import IpAddress
 from pentaflow.hash import HashKeyKind, client_hash
-from tlsnodes.open_connections import BadQuestion, OpenConnections, count_by_bucket, parse_question
+from tlsnodes.open_connections import OpenConnections, count_by_bucket
+from tlsnodes.open_question import BadQuestion, parse_question
 
 KEY = "00112233aabbccdd"
 GOOD: dict[str, Any] = {"hash": "src_port", "hash_key": KEY, "buckets": 4096}
