@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pentaflow.fields import Integer, Model
 
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64)]
 
 
 class CookieMode(StrEnum):
@@ -58,8 +59,10 @@ class Persistence(Model):
         cookie: a cookie that follows the session cookie.
         ticket: TLS tickets.
         source: a consistent hash of the client's address, instead of the pool's policy.
+        explain_header: a field of responses that says which server they come from, and why that one.
     """
 
     cookie: CookiePersistence | None = None
     ticket: TicketPersistence | None = None
     source: bool = False
+    explain_header: FieldName | None = None

@@ -30,9 +30,9 @@ def encode_access(access, bytes time not None):
     if not isinstance(access, tuple):
         raise TypeError(f"an Access is wanted, not {access!r}")
     # Without a check, since Cython's wants a tuple and nothing made of it.
-    ended_at, vserver, client, tls, method, host, target, status, server, bytes_in, bytes_out, first_byte_s, \
-        duration_s, retries, refused, request_id = <tuple>access
-    for text in (vserver, client, tls, server, refused):
+    ended_at, vserver, client, tls, method, host, target, status, server, chosen_by, bytes_in, bytes_out, \
+        first_byte_s, duration_s, retries, refused, request_id = <tuple>access
+    for text in (vserver, client, tls, server, chosen_by, refused):
         room += ESCAPED * 2 * len(text)  # beyond the basic plane a character becomes a pair
     for octets in (method, host, target, request_id):
         room += ESCAPED * len(octets)
@@ -51,6 +51,7 @@ def encode_access(access, bytes time not None):
         at = _octets(_raw(at, b',"target":'), target)
         at += snprintf(at, FIXED, ',"status":%d,"server":', <int>status)
         at = _text(at, server)
+        at = _text(_raw(at, b',"chosen_by":'), chosen_by)
         at += snprintf(
             at, FIXED, ',"bytes_in":%lld,"bytes_out":%lld,"first_byte_ms":', <long long>bytes_in, <long long>bytes_out
         )

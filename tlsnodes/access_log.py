@@ -25,6 +25,7 @@ class Access(NamedTuple):
         method, host, target: of the request; empty where it could not be read.
         status: of the response; 0 when the client was gone before there was one.
         server: name; empty when none was chosen.
+        chosen_by: why that one, as in the status document.
         bytes_in: of the request's body.
         bytes_out: of the response as the client got it, its head included.
         first_byte_s: from the request's head to that of the response; None when there was none.
@@ -43,6 +44,7 @@ class Access(NamedTuple):
     target: bytes
     status: int
     server: str
+    chosen_by: str
     bytes_in: int
     bytes_out: int
     first_byte_s: float | None

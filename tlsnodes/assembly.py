@@ -90,6 +90,7 @@ def make_proxy(
         injection=_make_injection(vserver, files),
         tickets=binding,
         source=vserver.persistence.source,
+        explain_header=vserver.persistence.explain_header,
         forwarding=ForwardingRules(
             node_name=node_name,
             scheme="https" if vserver.tls else "http",

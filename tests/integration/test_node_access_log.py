@@ -76,6 +76,7 @@ async def test_each_request_has_a_line_with_what_client_and_server_saw(tmp_path:
                 "target": "/fields?a=%22",
                 "status": 200,
                 "server": "w1",
+                "chosen_by": "policy",
                 "bytes_in": 0,
                 "bytes_out": len(seen.stdout),
                 "retries": 0,

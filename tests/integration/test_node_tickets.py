@@ -80,6 +80,15 @@ async def test_a_resumed_session_reaches_the_server_of_the_first_request(
         assert vserver["chosen_by"] == {"cookie": 0, "session_id": 0, "ticket": 24, "source": 0, "policy": 4}
 
 
+async def test_a_response_says_why_if_it_is_to(tmp_path: Path) -> None:
+    async with scripted_server(named("w1")) as port:
+        document = node_document(tmp_path, [("w1", "127.0.0.1", port)])
+        document["vservers"][0]["persistence"] |= {"source": True, "explain_header": "X-Chosen"}
+        async with running_node(document, tmp_path) as node:
+            seen = await node.curl("--include", "/")
+            assert "\r\nX-Chosen: w1; by=source\r\n" in seen.text
+
+
 async def test_a_client_of_tls_1_3_that_asks_nothing_gets_no_ticket(tmp_path: Path) -> None:
     async with node_with_tickets(tmp_path) as node:
         client = Client(node, ssl.TLSVersion.TLSv1_3)

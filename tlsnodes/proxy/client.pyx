@@ -405,7 +405,7 @@ cdef class ClientConnection(Stream):
             waited = vserver.poller.now - (self.deadline - vserver.header_s)
         vserver.log.add(Access(
             vserver.wall(), vserver.name, with_port(self.peer, self.port), self.tls_version(), b"", b"", b"",
-            status, "", 0, sent, waited if status else None, waited, 0, refused, b"",
+            status, "", "", 0, sent, waited if status else None, waited, 0, refused, b"",
         ))
         return 0
 

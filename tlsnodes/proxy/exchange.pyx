@@ -222,6 +222,8 @@ cdef class Exchange(Requester):
             vserver.statistics.cookies_injected += len(added)
         if client.bearer is not None:
             client.bind_to(self.server, self.by)
+        if vserver.explain is not None:
+            via += b"%b: %b; by=%b\r\n" % (vserver.explain, self.server.name.encode(), self.by.name.lower().encode())
         wire = response_octets(response, via, self.keep_alive, http_1_0, added)
         self.sent += wire.size
         client.write(wire.at, wire.size)
@@ -339,6 +341,7 @@ cdef class Exchange(Requester):
             head.target,
             self.status,
             "" if self.server is None else self.server.name,
+            "" if self.server is None else self.by.name.lower(),
             self.received,
             self.sent,
             self.answered_at - self.started_at if self.status else None,

@@ -40,6 +40,7 @@ class ProxyRules:
         injection: cookie persistence, if the vserver has it.
         tickets: ticket persistence, if the vserver has it.
         source: whether clients that nothing else binds go by their address.
+        explain_header: the field that says why responses come from their server; None: none does.
         forwarding: what servers are told of a client.
         request_ids: where they come from, if requests have them.
         via: the line that a response from a server of HTTP/1.1 gets.
@@ -54,6 +55,7 @@ class ProxyRules:
     injection: CookieInjection | None
     tickets: TicketBinding | None
     source: bool
+    explain_header: str | None
     forwarding: ForwardingRules
     request_ids: RequestIds | None
     via: bytes

@@ -27,6 +27,7 @@ cdef class VserverProxy:
     cdef object budget  # `LogBudget`
     cdef dict backends  # server id → Backend
     cdef bytes via, via_1_0
+    cdef bytes explain  # the field that says why responses come from their server; None: none does
     cdef double handshake_s, header_s, keepalive_s, connect_s, response_s, tunnel_s
     cdef double min_rate, min_rate_after_s
     cdef long long max_requests, max_connections, max_per_client, max_body

@@ -64,6 +64,7 @@ cdef class VserverProxy:
         }
         self.via = rules.via
         self.via_1_0 = rules.via_1_0
+        self.explain = None if rules.explain_header is None else rules.explain_header.encode()
         self.handshake_s = timeouts.handshake_s
         self.header_s = timeouts.header_s
         self.keepalive_s = timeouts.keepalive_s
