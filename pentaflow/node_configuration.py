@@ -23,6 +23,7 @@ class NodeConfiguration(BaseModel):
     Attributes:
         version: the number that the controller keeps it by; 0: it was read from a file.
         files: path, as the configuration has it → contents. They are secret.
+        has_given_ticket_keys: whether a controller gives its ticket keys.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
@@ -32,6 +33,7 @@ class NodeConfiguration(BaseModel):
     vservers: tuple[Vserver, ...]
     pools: tuple[Pool, ...]
     files: Mapping[str, bytes] = Field(repr=False)
+    has_given_ticket_keys: bool = False
 
     @classmethod
     def of(cls, configuration: Configuration, node_name: str, files: Mapping[Path, bytes], *, version: int) -> Self:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pentaflow.fields import Integer, Model
+from pentaflow.fields import Integer, Model, Seconds
 
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64)]
@@ -52,6 +52,12 @@ class TicketPersistence(Model):
     servers: Integer = Field(default=1, ge=1, le=4)
 
 
+class TicketKeys(Model):
+    """The keys of TLS session tickets [P4]: every `rotate_s` the next one takes over, once all who serve have it."""
+
+    rotate_s: Seconds = 3600
+
+
 class Persistence(Model):
     """What ties a client's session to a server, in order of precedence; none by default, so that only policies choose.
 
@@ -60,9 +66,16 @@ class Persistence(Model):
         ticket: TLS tickets.
         source: a consistent hash of the client's address, instead of the pool's policy.
         explain_header: a field of responses that says which server they come from, and why that one.
+        ticket_keys: of its TLS tickets, whether they bind or not.
     """
 
     cookie: CookiePersistence | None = None
     ticket: TicketPersistence | None = None
     source: bool = False
     explain_header: FieldName | None = None
+    ticket_keys: TicketKeys = TicketKeys()
+
+    @property
+    def ticket_lifetime_s(self) -> int:
+        """For how long a TLS ticket is good, whether it binds or not."""
+        return (self.ticket or TicketPersistence()).lifetime_s

@@ -6,7 +6,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from pentaflow.config import CookieMode, Limits, Pool, Vserver, VserverTls
 from pentaflow.errors import ConfigurationError
 from pentaflow.files import parse_secret
+from pentaflow.ticket_keys import VserverKeys
 from tlsnodes.access_log import AccessLog
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
@@ -58,7 +59,7 @@ def make_proxy(
     proxy_protocol: bool,
     statistics: VserverStatistics,
     workers: int,
-    ticket_keys: Sequence[bytes],
+    ticket_keys: VserverKeys,
     log: AccessLog | None,
 ) -> VserverProxy:
     """A vserver's proxy.
@@ -73,7 +74,7 @@ def make_proxy(
         proxy_protocol: of the pool.
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
-        ticket_keys: what TLS sessions are resumed by, see `TlsContext`.
+        ticket_keys: what TLS sessions are resumed by.
         log: of the worker; for vservers that have an access log.
 
     Raises:
@@ -190,7 +191,7 @@ def _make_tls(
     vserver: Vserver,
     tls: VserverTls,
     files: Mapping[Path, bytes],
-    ticket_keys: Sequence[bytes],
+    ticket_keys: VserverKeys,
     tickets: TicketRules,
 ) -> TlsContext:
     shown = (tls, *tls.more)
@@ -208,7 +209,8 @@ def _make_tls(
             session_context=vserver.name,
             policy=Policy(tls.policy),
             clients=authorities,
-            ticket_keys=ticket_keys,
+            ticket_keys=ticket_keys.keys,
+            issues_tickets=ticket_keys.issues,
             tickets=tickets,
         )
     except (AuthorityError, RevocationListError) as error:

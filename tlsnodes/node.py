@@ -225,6 +225,7 @@ class RunningNode:
             "node": self._node.name,
             "version": _version(),
             "configuration_version": configuration.version if configuration else 0,
+            "ticket_keys": self._supervisor.ticket_keys.describe(),
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._began, 3),
             "workers": [{name: document[name] for name in _PER_WORKER} for document in documents],

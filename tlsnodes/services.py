@@ -16,6 +16,7 @@ from typing import Any
 
 from pentaflow.config import Pool, Vserver
 from pentaflow.node_configuration import NodeConfiguration, named_files
+from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
 from tlsnodes.assembly import make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
@@ -91,14 +92,15 @@ class Services:
         self._log = log
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
+        self._prepared_keys = TicketKeySet()
 
-    def prepare(self, configuration: NodeConfiguration, *, workers: int, ticket_key: bytes) -> None:
+    def prepare(self, configuration: NodeConfiguration, *, workers: int, ticket_keys: TicketKeySet) -> None:
         """Make what another configuration needs.
 
         Args:
             configuration: the node's.
             workers: how many there are of them.
-            ticket_key: what they encrypt TLS tickets with; one for all, and as long as they run.
+            ticket_keys: what all of them encrypt TLS tickets with.
 
         Raises:
             ConfigurationError: something that it names is not usable. What runs is as it was.
@@ -106,9 +108,12 @@ class Services:
         self._prepared = None
         running = self._by_name()
         self._prepared = {
-            Address.of(vserver): self._make(configuration, vserver, running.get(vserver.name), workers, ticket_key)
+            Address.of(vserver): self._make(
+                configuration, vserver, running.get(vserver.name), workers, ticket_keys.of(vserver.name)
+            )
             for vserver in configuration.vservers
         }
+        self._prepared_keys = ticket_keys
 
     def abort(self) -> None:
         """Forget what was prepared."""
@@ -142,6 +147,15 @@ class Services:
             entrance.close()
             entrance.service.proxy.drain()
             self._retiring.append(entrance.service)
+        self.set_ticket_keys(self._prepared_keys)
+
+    def set_ticket_keys(self, keys: TicketKeySet) -> None:
+        """Encrypt tickets with other keys from now on."""
+        for service in self._all():
+            tls = service.proxy.rules.tls
+            if tls is not None:
+                found = keys.of(service.vserver.name)
+                tls.set_ticket_keys(found.keys, issues=found.issues)
 
     def sweep(self) -> None:
         """Close what is over its time; to be called every now and then."""
@@ -231,7 +245,7 @@ class Services:
         vserver: Vserver,
         before: _Service | None,
         workers: int,
-        ticket_key: bytes,
+        ticket_keys: VserverKeys,
     ) -> _Service:
         files = configuration.files_of(vserver)
         pool = configuration.maybe_pool(vserver)
@@ -264,7 +278,7 @@ class Services:
             proxy_protocol=pool is not None and pool.proxy_protocol,
             statistics=statistics,
             workers=workers,
-            ticket_keys=(ticket_key,),
+            ticket_keys=ticket_keys,
             log=self._log,
         )
         return _Service(recipe, proxy, peers)

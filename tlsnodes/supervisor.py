@@ -13,6 +13,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,12 +27,14 @@ from pentaflow.addresses import IpAddress
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.logs import log_settings
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.ticket_keys import KEY_BYTES, TicketKeySet
 from tlsnodes.access_log import open_access_log
 from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
 from tlsnodes.checks import ServerChecks
 from tlsnodes.listeners import Address, bind_all
 from tlsnodes.open_question import Question
 from tlsnodes.scheduling.judgement import Judgement
+from tlsnodes.ticket_keys import NodeTicketKeys
 
 CALL_S = 60.0
 """How long a worker may take to prepare a configuration."""
@@ -40,8 +43,8 @@ STABLE_S = 10.0
 """A worker that ended sooner is started again with a delay."""
 MIN_DELAY_S, MAX_DELAY_S = 0.1, 5.0
 RETIRED_S = 0.5
-TICKET_KEY_BYTES = 80
-"""See `ServerSettings.set_ticket_keys`."""
+TICKET_KEYS_S = 1.0
+"""How often it is looked whether the node's own ticket keys are to change."""
 _END_S = 2.0
 
 _log = structlog.get_logger()
@@ -117,8 +120,9 @@ class Supervisor:
         self._checking: asyncio.Task[None] | None = None
         self._judgements: dict[tuple[str, int], Judgement] = {}
         self._telling: set[asyncio.Task[None]] = set()
-        # Any worker, and the one that comes after it, resumes the sessions of all. It is never written down.
-        self._ticket_key = os.urandom(TICKET_KEY_BYTES).hex()
+        # Any worker, and the one that comes after it, resumes the sessions of all. They are never written down.
+        self._ticket_keys = NodeTicketKeys(lambda: os.urandom(KEY_BYTES))
+        self._rotating: asyncio.Task[None] | None = None
         self._access_log = -1
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
@@ -139,6 +143,8 @@ class Supervisor:
         for worker in self._workers:
             self._spawn(worker)
             self._keepers.append(asyncio.create_task(self._keep(worker)))
+        self._rotating = asyncio.create_task(self._rotate_ticket_keys(), name="rotation of ticket keys")
+        self._rotating.add_done_callback(_task_ended)
 
     async def apply(self, configuration: NodeConfiguration) -> None:
         """Serve this configuration from now on. After an error all is as before.
@@ -158,7 +164,7 @@ class Supervisor:
                 raise HostError(f"node {configuration.node.name}", "no worker runs; they are being started again")
             try:
                 checks = self._checks.succeeded_by(configuration.pools, read=configuration.read)
-                await self._prepare(ready, configuration)
+                await self._prepare(ready, configuration, self._ticket_keys.prepare(configuration, time.time()))
                 if self._vips is not None:
                     await asyncio.to_thread(self._vips.hold, {vserver.vip for vserver in configuration.vservers})
                 self._bind(configuration)
@@ -166,15 +172,21 @@ class Supervisor:
                 await self._abort(ready)
                 raise
             self.configuration = configuration
+            self._ticket_keys.commit(configuration)
             await asyncio.gather(*(self._commit(worker, configuration) for worker in ready))
             self._close_sockets({Address.of(vserver) for vserver in configuration.vservers})
             self._check_by(checks)
         self._retire()
 
-    async def _prepare(self, workers: Sequence[_Worker], configuration: NodeConfiguration) -> None:
-        text = configuration.model_dump_json()
+    async def _prepare(
+        self, workers: Sequence[_Worker], configuration: NodeConfiguration, ticket_keys: TicketKeySet
+    ) -> None:
         place = f"node {configuration.node.name}"
-        given: dict[str, Any] = {"configuration": text, "workers": len(self._workers), "ticket_key": self._ticket_key}
+        given: dict[str, Any] = {
+            "configuration": configuration.model_dump_json(),
+            "workers": len(self._workers),
+            "ticket_keys": ticket_keys.model_dump_json(),
+        }
         results = await asyncio.gather(*(worker.call("prepare", **given) for worker in workers), return_exceptions=True)
         for worker, result in zip(workers, results, strict=True):
             match result:
@@ -261,6 +273,44 @@ class Supervisor:
                 return_exceptions=True,
             )
 
+    # Ticket keys.
+
+    @property
+    def ticket_keys(self) -> NodeTicketKeys:
+        """Those that the workers have."""
+        return self._ticket_keys
+
+    async def give_ticket_keys(self, keys: TicketKeySet) -> None:
+        """A controller gives these; all workers have them on return."""
+        async with self._turn:
+            self._ticket_keys.give(keys)
+            await self._hand_out_ticket_keys()
+
+    async def _hand_out_ticket_keys(self) -> None:
+        text = self._ticket_keys.current.model_dump_json()
+        workers = [worker for worker in self._workers if worker.is_ready]
+        results = await asyncio.gather(
+            *(worker.call("ticket-keys", timeout_s=STATUS_S, keys=text) for worker in workers), return_exceptions=True
+        )
+        for worker, result in zip(workers, results, strict=True):
+            if isinstance(result, ChannelLost | TimeoutError):
+                # The one that comes after it has them.
+                _log.error("worker does not take ticket keys", worker=worker.number, reason=str(result) or "no answer")
+                worker.kill()
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def _rotate_ticket_keys(self) -> None:
+        taken = 0
+        while True:
+            await asyncio.sleep(TICKET_KEYS_S)
+            async with self._turn:
+                before = self._ticket_keys.current.version
+                self._ticket_keys.advance(time.time(), acknowledged=taken)
+                if self._ticket_keys.current.version != before:
+                    await self._hand_out_ticket_keys()
+                taken = self._ticket_keys.current.version
+
     # Checks of servers: made once for all workers.
 
     def _check_by(self, checks: ServerChecks) -> None:
@@ -268,8 +318,8 @@ class Supervisor:
             self._checking.cancel()
         self._checks = checks
         self._judgements.clear()
-        self._checking = asyncio.create_task(checks.run())
-        self._checking.add_done_callback(_checking_ended)
+        self._checking = asyncio.create_task(checks.run(), name="checks of servers")
+        self._checking.add_done_callback(_task_ended)
 
     def _judge(self, pool: str, server_id: int, judgement: Judgement) -> None:
         self._judgements[pool, server_id] = judgement
@@ -392,7 +442,7 @@ class Supervisor:
             if configuration is None or worker.is_ready:
                 return
             try:
-                await self._prepare([worker], configuration)
+                await self._prepare([worker], configuration, self._ticket_keys.current)
                 await self._commit(worker, configuration)
                 self._tell([worker], self._judgements)
             except HostError as error:
@@ -415,7 +465,7 @@ class Supervisor:
     async def end(self) -> None:
         """End all workers now, close all sockets, take off all VIPs."""
         self._is_ending = True
-        for task in (*self._keepers, *self._telling, self._retiring, self._checking):
+        for task in (*self._keepers, *self._telling, self._retiring, self._checking, self._rotating):
             if task is not None:
                 task.cancel()
         for worker in self._workers:
@@ -435,9 +485,9 @@ async def _tell(worker: _Worker, judgements: Mapping[tuple[str, int], Judgement]
             await worker.call("judge", pool=pool, server_id=server_id, judgement=asdict(judgement))
 
 
-def _checking_ended(task: asyncio.Task[None]) -> None:
+def _task_ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        _log.error("checks of servers ended", exc_info=error)
+        _log.error("a task of the supervisor ended", task=task.get_name(), exc_info=error)
 
 
 def _check_user(name: str) -> None:

@@ -21,6 +21,7 @@ import uvloop
 
 from pentaflow.logs import configure_logs
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.access_log import AccessLog
 from tlsnodes.channel import Message, Responder
 from tlsnodes.listeners import Address
@@ -73,8 +74,10 @@ class Worker:
         match what:
             case "prepare":
                 configuration = NodeConfiguration.model_validate_json(given["configuration"])
-                ticket_key = bytes.fromhex(given["ticket_key"])
-                self._services.prepare(configuration, workers=given["workers"], ticket_key=ticket_key)
+                ticket_keys = TicketKeySet.model_validate_json(given["ticket_keys"])
+                self._services.prepare(configuration, workers=given["workers"], ticket_keys=ticket_keys)
+            case "ticket-keys":
+                self._services.set_ticket_keys(TicketKeySet.model_validate_json(given["keys"]))
             case "sockets":
                 for end_point, descriptor in zip(given["addresses"], descriptors, strict=True):
                     self._sockets[Address(*end_point)] = socket.socket(fileno=descriptor)

@@ -110,7 +110,8 @@ cdef class ClientConnection(Stream):
             server, vserver.poller.now, vserver.wall(), self.address, bearer.affinity
         )
         bearer.by = _TICKET
-        self.issue_ticket()
+        if bearer.may_issue(self.ssl):
+            self.issue_ticket()
         return 0
 
     cdef void on_readable(self) noexcept:

@@ -104,6 +104,7 @@ class TlsContext(TicketSettings):
         policy: versions, cipher suites and groups.
         clients: who signs the clients' certificates; None: they are not asked for.
         ticket_keys: see set_ticket_keys().
+        issues_tickets: likewise.
         tickets: what is said in tickets; None: nothing, and any that its key opens is accepted in its session_context.
 
     Raises:
@@ -123,6 +124,7 @@ class TlsContext(TicketSettings):
         policy: Policy = Policy.INTERMEDIATE,
         clients: PeerAuthorities | None = None,
         ticket_keys: Sequence[bytes] = (),
+        issues_tickets: bool = True,
         tickets: TicketRules | None = None,
     ) -> None:
         if not certificates:
@@ -135,7 +137,7 @@ class TlsContext(TicketSettings):
                 raise
         groups = _CertificateGroups(certificates)
         identity = _session_identity(session_context, clients)
-        self.set_ticket_keys(tuple(ticket_keys))
+        self.set_ticket_keys(tuple(ticket_keys), issues=issues_tickets)
         if tickets is not None:
             self.set_tickets(
                 tickets.codec,

@@ -10,10 +10,15 @@ cdef class TicketSettings(ServerSettings):
     """The server's side, with the keys of its tickets and what is said in them."""
 
     cdef bytes ticket_keys  # of 80 bytes each, or empty: OpenSSL's own
+    cdef bint issues_tickets
+    cdef bint late  # in TLS 1.3 not within the handshake
     cdef object codec  # `AffinityCodec`; None: nothing is said
     cdef list counts  # by `TicketOutcome`
     cdef long lifetime_s
     cdef bint renew
+
+    # How many tickets TLS 1.3 gives in the handshake.
+    cdef void count_in_handshake(self) noexcept
 
 
 cdef class TicketBearer:
@@ -27,6 +32,8 @@ cdef class TicketBearer:
 
     # From now on the callbacks below find it.
     cdef int hold(self, SSL *ssl) except -1
+    # Whether a ticket can be made now.
+    cdef bint may_issue(self, SSL *ssl) noexcept
     # The handshake is over.
     cdef int opened(self, SSL *ssl) except -1
     # What a ticket of TLS 1.2 says.

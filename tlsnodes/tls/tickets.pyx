@@ -41,12 +41,17 @@ cdef class TicketSettings(ServerSettings):
 
     def __cinit__(self):
         self.ticket_keys = b""
+        self.issues_tickets = True
 
-    def set_ticket_keys(self, tuple keys not None):
+    def set_ticket_keys(self, tuple keys not None, *, bint issues=True):
         """Encrypt tickets with the first of these keys and accept those of all; at any time, for handshakes to come.
 
-        Each has 80 bytes: a name (16), the key of the HMAC with SHA-256 (32), the key of AES-256-CBC (32). None at all
-        leaves it to OpenSSL, with a key of this object's own.
+        Each has 80 bytes: a name (16), the key of the HMAC with SHA-256 (32), the key of AES-256-CBC (32). They count
+        whichever certificate a client gets: these settings' own, or what the chooser finds.
+
+        Args:
+            keys: newest first. If there were never any it is left to OpenSSL, with a key of this object's own.
+            issues: otherwise no ticket is made, and any number of keys will do.
 
         Raises:
             ValueError: a key has another length.
@@ -54,10 +59,12 @@ cdef class TicketSettings(ServerSettings):
         for key in keys:
             if len(key) != TICKET_KEY_SIZE:
                 raise ValueError(f"a ticket key has {TICKET_KEY_SIZE} bytes, not {len(key)}")
-        if not keys and self.ticket_keys:
+        if not keys and issues and self.ticket_keys:
             raise ValueError("ticket keys can be changed, but not be taken away")
         self.ticket_keys = b"".join(keys)
-        if keys:
+        self.issues_tickets = issues
+        self.count_in_handshake()
+        if keys or not issues:
             SSL_CTX_set_tlsext_ticket_key_evp_cb(self.context, _ticket_key)
 
     def set_tickets(self, codec not None, list counts not None, *, long lifetime_s, bint renew, bint late):
@@ -74,9 +81,14 @@ cdef class TicketSettings(ServerSettings):
         self.counts = counts
         self.lifetime_s = lifetime_s
         self.renew = renew
+        self.late = late
+        self.count_in_handshake()
         SSL_CTX_set_timeout(self.context, lifetime_s)
-        SSL_CTX_set_num_tickets(self.context, 0 if late else 1)
         SSL_CTX_set_session_ticket_cb(self.context, _write_ticket, _read_ticket, <void *>self)
+
+    cdef void count_in_handshake(self) noexcept:
+        # In TLS 1.3 the callback comes too late to say that there is to be none.
+        SSL_CTX_set_num_tickets(self.context, 1 if self.issues_tickets and not self.late else 0)
 
 
 cdef class TicketBearer:
@@ -96,6 +108,9 @@ cdef class TicketBearer:
         if SSL_set_ex_data(ssl, _BEARER, <void *>self) != 1:
             raise MemoryError
         return 0
+
+    cdef bint may_issue(self, SSL *ssl) noexcept:
+        return (<TicketSettings>SSL_get_app_data(ssl)).issues_tickets
 
     cdef int opened(self, SSL *ssl) except -1:
         if self.by is ChosenBy.TICKET and not SSL_session_reused(ssl):
@@ -123,13 +138,15 @@ cdef TicketBearer _bearer_of(SSL *ssl):
 cdef int _ticket_key(
     SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt
 ) noexcept:
-    """1: done; 2: done, and give a new ticket; 0: no such key; -1: failed."""
+    """1: done; 2: done, and give a new ticket; 0: no such key, or no ticket; -1: failed."""
     cdef TicketSettings settings = <TicketSettings>SSL_get_app_data(ssl)
     cdef const unsigned char *keys = settings.ticket_keys
     cdef Py_ssize_t left = len(settings.ticket_keys)
     cdef const unsigned char *key = keys
     cdef OSSL_PARAM parameters[3]
     if encrypt:
+        if not settings.issues_tickets:
+            return 0
         if RAND_bytes(iv, IV_SIZE) != 1:
             return -1
         memcpy(name, key, KEY_NAME_SIZE)
@@ -149,7 +166,7 @@ cdef int _ticket_key(
     if EVP_DecryptInit_ex2(cipher, _ticket_cipher, key + 48, iv, NULL) != 1:
         return -1
     # On 1.3 a ticket is for one use, and on 1.2 one of an old key is replaced.
-    return 2 if SSL_version(ssl) == TLS1_3_VERSION or key != keys else 1
+    return 2 if settings.issues_tickets and (SSL_version(ssl) == TLS1_3_VERSION or key != keys) else 1
 
 
 cdef int _write_ticket(SSL *ssl, void *settings) noexcept:
@@ -183,7 +200,8 @@ cdef int _write(TicketSettings settings, SSL *ssl, SSL_SESSION *session) except 
     SSL_SESSION_set_timeout(session, max(affinity.expires_s - now, 1))
     if SSL_SESSION_set1_ticket_appdata(session, <const char *>packed, len(packed)) != 1:
         raise MemoryError
-    settings.counts[TicketOutcome.ISSUED] += 1
+    if settings.issues_tickets:
+        settings.counts[TicketOutcome.ISSUED] += 1
     return 0
 
 
@@ -239,7 +257,7 @@ cdef int _read(
             renew = True
     if settings.renew and found.expires_s - now < _RENEW_BELOW * settings.lifetime_s:
         renew = True
-    return SSL_TICKET_RETURN_USE_RENEW if renew or is_1_3 else SSL_TICKET_RETURN_USE
+    return SSL_TICKET_RETURN_USE_RENEW if (renew or is_1_3) and settings.issues_tickets else SSL_TICKET_RETURN_USE
 
 
 cdef bytes _data_of(SSL_SESSION *session):

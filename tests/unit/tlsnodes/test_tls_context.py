@@ -430,3 +430,30 @@ def test_bad_certificates_and_keys() -> None:
 def test_ticket_keys_cannot_be_taken_away() -> None:
     with pytest.raises(ValueError, match="not be taken away"):
         make_context().set_ticket_keys(())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_ticket_keys_count_for_every_certificate(poller: Poller, version: ssl.TLSVersion) -> None:
+    names = ("www.example.test", "shop.example.test")
+    certificates = [keyed(make_certificate(name)) for name in names]
+    first, second = b"1" * 80, b"2" * 80
+    context = make_context(*certificates, ticket_keys=(first,))
+    settings = trusting_client(version)
+
+    def connect(name: str, session: ssl.SSLSession | None = None) -> tuple[bool, ssl.SSLSession]:
+        connection = Connection(poller, context, settings, name=name, session=session)
+        made, reused = connection.client.tls.session, connection.client.tls.session_reused
+        connection.close()
+        assert made is not None
+        return bool(reused), made
+
+    for name in names:
+        context.set_ticket_keys((first,))
+        _, session = connect(name)
+        context.set_ticket_keys((second,))
+        assert not connect(name, session)[0]
+        context.set_ticket_keys((second, first))
+        is_resumed, renewed = connect(name, session)
+        assert is_resumed
+        context.set_ticket_keys((second,))
+        assert connect(name, renewed)[0]

@@ -398,6 +398,33 @@ def test_one_ticket_a_handshake(poller: Poller, version: ssl.TLSVersion) -> None
     assert seen.count("NEWSESSION_TICKET") == 1
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("keys", [(), (b"k" * 80,)], ids=["no keys", "a key"])
+def test_a_context_that_issues_none_makes_no_tickets(
+    poller: Poller, version: ssl.TLSVersion, keys: tuple[bytes, ...]
+) -> None:
+    settings = client_settings()
+    context = make_context(ticket_keys=(b"k" * 80,))
+    first = Pair(poller, context=context, settings=settings, version=version)
+    session = first.session()
+    first.close()
+    context.set_ticket_keys(keys, issues=False)
+    pair = Pair(poller, context=context, settings=settings)
+    pair.server.send(b"x")
+    pair.client.expect(b"x")
+    assert pair.client.tls.session is None or not pair.client.tls.session.has_ticket
+    assert not pair.resumed()
+    pair.close()
+    # What others have made it takes, if it has the key.
+    pair = Pair(poller, context=context, settings=settings, session=session)
+    pair.server.send(b"x")
+    pair.client.expect(b"x")
+    assert pair.resumed() == bool(keys)
+    pair.close()
+    context.set_ticket_keys((b"k" * 80,), issues=True)
+    assert Pair(poller, context=context, settings=settings).session()
+
+
 @pytest.mark.parametrize("keys", [(b"short",), (b"k" * 80, b"k" * 81)])
 def test_ticket_keys_have_80_bytes(keys: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match="80 bytes, not"):

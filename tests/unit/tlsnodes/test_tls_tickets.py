@@ -164,3 +164,12 @@ def test_where_tickets_bind_tls_1_3_gives_none_in_the_handshake(poller: Poller) 
     client.connect(vserver)
     assert vserver.counted() == {}
     assert not client.connect(vserver)
+
+
+def test_who_may_make_no_tickets_accepts_them(client: Client) -> None:
+    client.connect(Vserver())
+    mute = Vserver()
+    mute.context.set_ticket_keys((KEY,), issues=False)
+    for _ in range(2):
+        assert client.connect(mute, keep=False)
+    assert mute.counted() == {"resumed": 2}
