@@ -36,6 +36,7 @@ from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check
 from pentaflow.persistence import CookieMode as CookieMode
 from pentaflow.persistence import CookiePersistence as CookiePersistence
 from pentaflow.persistence import Persistence as Persistence
+from pentaflow.persistence import StoreSettings as StoreSettings
 from pentaflow.pools import Policy as Policy
 from pentaflow.pools import Pool as Pool
 from pentaflow.pools import Server as Server
@@ -421,6 +422,7 @@ class Configuration(Model):
     """The whole array."""
 
     controller: Controller = Controller()
+    store: StoreSettings | None = None
     switches: tuple[Switch, ...] = ()
     nodes: tuple[Node, ...] = ()
     vservers: tuple[Vserver, ...] = ()

@@ -33,13 +33,15 @@ def load_configuration(path: Path) -> Configuration:
 
 
 def _read_named(configuration: Configuration, place: str) -> dict[Path, bytes]:
-    """The files that TLS nodes' vservers and all pools name; errors call them by `place` and their field."""
+    """The files that the store, TLS nodes' vservers and all pools name; errors call them by `place` and their field."""
+    items: list[tuple[str, object]] = [("store: ", configuration.store)]
+    items += [(f"vserver {vserver.name}: ", vserver) for vserver in vservers_of_nodes(configuration)]
+    items += [(f"pool {pool.name}: ", pool) for pool in configuration.pools]
     files = {}
-    for kind, items in (("vserver", vservers_of_nodes(configuration)), ("pool", configuration.pools)):
-        for item in items:
-            for field, path in named_files(item):
-                read = _read_private if field.endswith("secret_file") else read_file
-                files[path] = read(path, f"{place}{kind} {item.name}: {field}")
+    for name, item in items:
+        for field, path in named_files(item):
+            read = _read_private if field.endswith(("secret_file", "password_file")) else read_file
+            files[path] = read(path, f"{place}{name}{field}")
     return files
 
 

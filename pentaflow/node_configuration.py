@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pentaflow.config import Configuration, Node, Pool, Vserver
+from pentaflow.config import Configuration, Node, Pool, StoreSettings, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.modes import NodeKind
 
@@ -22,6 +22,7 @@ class NodeConfiguration(BaseModel):
 
     Attributes:
         version: the number that the controller keeps it by; 0: it was read from a file.
+        store: what sessions are shared by; None: nothing shares any.
         files: path, as the configuration has it → contents. They are secret.
         has_given_ticket_keys: whether a controller gives its ticket keys.
     """
@@ -32,6 +33,7 @@ class NodeConfiguration(BaseModel):
     node: Node
     vservers: tuple[Vserver, ...]
     pools: tuple[Pool, ...]
+    store: StoreSettings | None = None
     files: Mapping[str, bytes] = Field(repr=False)
     has_given_ticket_keys: bool = False
 
@@ -48,6 +50,7 @@ class NodeConfiguration(BaseModel):
             node=find_node(configuration, node_name),
             vservers=tuple(vserver.model_copy(update={"hash_key": None}) for vserver in vservers),
             pools=configuration.pools,
+            store=configuration.store,
             files={str(path): content for path, content in files.items()},
         )
 
@@ -57,8 +60,14 @@ class NodeConfiguration(BaseModel):
 
     def files_of(self, vserver: Vserver) -> dict[Path, bytes]:
         """The contents of the files that a vserver and its pool name."""
-        named = (*named_files(vserver), *named_files(self.maybe_pool(vserver)))
-        return {path: self.files[str(path)] for _, path in named}
+        return self._contents(vserver, self.maybe_pool(vserver))
+
+    def files_of_store(self) -> dict[Path, bytes]:
+        """The contents of the files that the store's settings name."""
+        return self._contents(self.store)
+
+    def _contents(self, *items: object) -> dict[Path, bytes]:
+        return {path: self.files[str(path)] for item in items for _, path in named_files(item)}
 
     def read(self, path: Path, place: str) -> bytes:
         """The contents of a file that it names; `place` is for those who read real files."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pentaflow.fields import Integer, Model, Seconds
 
@@ -79,3 +80,50 @@ class Persistence(Model):
     def ticket_lifetime_s(self) -> int:
         """For how long a TLS ticket is good, whether it binds or not."""
         return (self.ticket or TicketPersistence()).lifetime_s
+
+
+def _redis_url(text: str) -> str:
+    form = "redis://[user@]host[:port][/number], or rediss:// for TLS"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError(f"expected {form}") from None
+    if url.password is not None:
+        raise ValueError("a password has no place in the URL; password_file names a file with it")
+    is_number = not url.path.strip("/") or url.path[1:].isdecimal()
+    if url.scheme not in ("redis", "rediss") or not url.hostname or port == 0 or not is_number or url.query:
+        raise ValueError(f"expected {form}")
+    return text
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+
+
+class StoreSettings(Model):
+    """The store that nodes share sessions by [P9]: an embedded SQLite file for the workers of each node by itself, or a
+    Redis or Valkey server for all of them.
+
+    Attributes:
+        sqlite: absolute path of the file, at most `max_mib` large; None: in a folder that ends with the node.
+        redis: URL of the server; its password, if it wants one, is in `password_file`.
+        ca: PEM file of the authority that the server's certificate is checked against; for `rediss://`.
+        timeout_ms: how long a call may take before a node goes on without its answer.
+    """
+
+    sqlite: Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$")] | None = None
+    max_mib: Integer = Field(default=1024, ge=1, le=1_048_576)
+    redis: RedisUrl | None = None
+    password_file: Path | None = None
+    ca: Path | None = None
+    timeout_ms: Integer = Field(default=50, ge=1, le=5000)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.sqlite is not None and self.redis is not None:
+            raise ValueError("sqlite and redis exclude each other")
+        if self.redis is None and (self.password_file is not None or self.ca is not None):
+            raise ValueError("password_file and ca go with redis")
+        if self.ca is not None and self.redis is not None and not self.redis.startswith("rediss:"):
+            raise ValueError("ca goes with rediss://")
+        return self

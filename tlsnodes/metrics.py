@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _PREFIX = "pentaflow_node"
@@ -31,6 +31,8 @@ class _NodeCollector(Collector):
         yield from self._collect_workers()
         yield from self._collect_vservers()
         yield from self._collect_servers()
+        if self._status["store"] is not None:
+            yield from self._collect_store(self._status["store"])
 
     def _collect_workers(self) -> Iterator[Metric]:
         open_ = _gauge("worker_open_connections", "Connections that a worker has open.", "worker")
@@ -44,6 +46,29 @@ class _NodeCollector(Collector):
             restarts.add_metric(label, worker["restarts"])
             lost.add_metric(label, worker["access_log_lost"])
         yield from (open_, cpu, restarts, lost)
+
+    def _collect_store(self, store: Mapping[str, Any]) -> Iterator[Metric]:
+        away = _gauge("store_away", "1 while some worker goes on without the store.")
+        away.add_metric((), store["away"])
+        copies = _gauge("store_copies", "Copies of records that workers have.")
+        copies.add_metric((), store["copies"])
+        pending = _gauge("store_pending_writes", "Writes that wait for the store.")
+        pending.add_metric((), store["pending"])
+        reads = _counter("store_reads", "Reads: of a copy, found in the store, not there.", "result")
+        for result in ("hits", "found", "missed"):
+            reads.add_metric((result,), store[result])
+        faults = _counter("store_faults", "Calls of the store that came to nothing.", "reason")
+        for reason, count in store["faults"].items():
+            faults.add_metric((reason,), count)
+        dropped = _counter("store_dropped_writes", "Writes that were given up.")
+        dropped.add_metric((), store["dropped"])
+        answers = HistogramMetricFamily(f"{_PREFIX}_store_answer_seconds", "How long answers of the store took.")
+        below, buckets = 0, []
+        for bound_ms, count in store["answers_within_ms"].items():
+            below += count
+            buckets.append((str(float(bound_ms) / 1000), below))
+        answers.add_metric((), [*buckets, ("+Inf", store["answers"])], store["answers_s"])
+        yield from (away, copies, pending, reads, faults, dropped, answers)
 
     def _collect_vservers(self) -> Iterator[Metric]:
         open_ = _gauge("open_connections", "Connections of clients.", "vserver")

@@ -216,7 +216,7 @@ class RunningNode:
     async def describe(self) -> dict[str, Any]:
         """The status document."""
         documents = await self._supervisor.statuses()
-        merged = merge_statuses([{"vservers": document["vservers"]} for document in documents])
+        merged = merge_statuses([{name: document[name] for name in ("vservers", "store")} for document in documents])
         for vserver in merged.get("vservers", []):
             for server in vserver["servers"]:
                 server["checks"] = self._supervisor.describe_checks(vserver["pool"], server["id"])
@@ -230,6 +230,7 @@ class RunningNode:
             "uptime_s": round(time.monotonic() - self._began, 3),
             "workers": [{name: document[name] for name in _PER_WORKER} for document in documents],
             "vservers": merged.get("vservers", []),
+            "store": merged.get("store"),
         }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pentaflow.config import Pool, Vserver
+from pentaflow.config import Pool, StoreSettings, Vserver
 from pentaflow.node_configuration import NodeConfiguration, named_files
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
@@ -27,6 +27,9 @@ from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement
 from tlsnodes.statistics import describe_server
+from tlsnodes.store.cached import CachedStore
+from tlsnodes.store.opening import open_store
+from tlsnodes.store.store import SessionStore
 from tlsnodes.stream.poller import Poller
 from tlsnodes.tls.context import TlsServerName
 
@@ -51,6 +54,18 @@ class _Service:
     @property
     def vserver(self) -> Vserver:
         return self.recipe.vserver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoreRecipe:
+    """All that a store is made of."""
+
+    settings: StoreSettings | None
+    file: Path | None
+    files: str
+
+
+_NO_STORE = _StoreRecipe(settings=None, file=None, files="")
 
 
 class _Entrance:
@@ -93,20 +108,28 @@ class Services:
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
         self._prepared_keys = TicketKeySet()
+        # One for all vservers and configurations; what is behind it may change.
+        self._store = CachedStore()
+        self._store_recipe = _NO_STORE
+        self._prepared_store: tuple[_StoreRecipe, SessionStore | None] | None = None
 
-    def prepare(self, configuration: NodeConfiguration, *, workers: int, ticket_keys: TicketKeySet) -> None:
+    def prepare(
+        self, configuration: NodeConfiguration, *, workers: int, ticket_keys: TicketKeySet, store_file: Path | None
+    ) -> None:
         """Make what another configuration needs.
 
         Args:
             configuration: the node's.
             workers: how many there are of them.
             ticket_keys: what all of them encrypt TLS tickets with.
+            store_file: where the embedded store is; None: there is none.
 
         Raises:
             ConfigurationError: something that it names is not usable. What runs is as it was.
         """
-        self._prepared = None
+        self.abort()
         running = self._by_name()
+        self._prepare_store(configuration, store_file)
         self._prepared = {
             Address.of(vserver): self._make(
                 configuration, vserver, running.get(vserver.name), workers, ticket_keys.of(vserver.name)
@@ -118,6 +141,15 @@ class Services:
     def abort(self) -> None:
         """Forget what was prepared."""
         self._prepared = None
+        if self._prepared_store is not None:
+            self._store.discard(self._prepared_store[1])
+            self._prepared_store = None
+
+    def _prepare_store(self, configuration: NodeConfiguration, file: Path | None) -> None:
+        settings, files = configuration.store, configuration.files_of_store()
+        recipe = _StoreRecipe(settings=settings, file=file, files=_digest(files))
+        if recipe != self._store_recipe:
+            self._prepared_store = recipe, open_store(settings, file, files) if settings is not None else None
 
     def commit(self, sockets: Mapping[Address, socket.socket]) -> None:
         """Put what was prepared in place.
@@ -127,6 +159,10 @@ class Services:
         """
         assert self._prepared is not None
         prepared, self._prepared = self._prepared, None
+        if self._prepared_store is not None:
+            self._store_recipe, store = self._prepared_store
+            self._prepared_store = None
+            self._store.use(store)
         running = self._by_name()
         before, self._entrances = self._entrances, {}
         for address, service in prepared.items():
@@ -185,6 +221,11 @@ class Services:
         if self._log is not None:
             self._log.close()
 
+    async def leave_store(self) -> None:
+        """Write what still waits for the store, and leave it."""
+        self.abort()
+        await self._store.close()
+
     def log_to(self, descriptor: int) -> None:
         """Go on with the access log in another file."""
         assert self._log is not None
@@ -205,6 +246,7 @@ class Services:
             "vservers": [self._describe(entrance.service) for entrance in self._entrances.values()],
             "retiring": retiring,
             "access_log_lost": self._log.lost if self._log else 0,
+            "store": self._store.describe(),
         }
 
     def _describe(self, service: _Service) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from tlsnodes.checks import ServerChecks
 from tlsnodes.listeners import Address, bind_all
 from tlsnodes.open_question import Question
 from tlsnodes.scheduling.judgement import Judgement
+from tlsnodes.store.folder import StoreFolder
 from tlsnodes.ticket_keys import NodeTicketKeys
 
 CALL_S = 60.0
@@ -124,6 +125,7 @@ class Supervisor:
         self._ticket_keys = NodeTicketKeys(lambda: os.urandom(KEY_BYTES))
         self._rotating: asyncio.Task[None] | None = None
         self._access_log = -1
+        self._store_folder = StoreFolder(options.user)
         self._is_ending = False
         self._loop = asyncio.get_running_loop()
         self.configuration: NodeConfiguration | None = None
@@ -182,10 +184,12 @@ class Supervisor:
         self, workers: Sequence[_Worker], configuration: NodeConfiguration, ticket_keys: TicketKeySet
     ) -> None:
         place = f"node {configuration.node.name}"
+        store_file = self._store_folder.file_for(configuration.store)
         given: dict[str, Any] = {
             "configuration": configuration.model_dump_json(),
             "workers": len(self._workers),
             "ticket_keys": ticket_keys.model_dump_json(),
+            "store_file": str(store_file) if store_file is not None else "",
         }
         results = await asyncio.gather(*(worker.call("prepare", **given) for worker in workers), return_exceptions=True)
         for worker, result in zip(workers, results, strict=True):
@@ -475,6 +479,7 @@ class Supervisor:
         if self._access_log >= 0:
             os.close(self._access_log)
             self._access_log = -1
+        self._store_folder.remove()
         if self._vips is not None:
             await asyncio.to_thread(self._vips.keep_only, set())
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -66,6 +67,7 @@ class Worker:
                 self._services.sweep()
         finally:
             self._services.end()
+            await self._services.leave_store()
             self._loop.remove_reader(self._poller.fileno())
             self._poller.close()
             told.cancel()
@@ -75,7 +77,10 @@ class Worker:
             case "prepare":
                 configuration = NodeConfiguration.model_validate_json(given["configuration"])
                 ticket_keys = TicketKeySet.model_validate_json(given["ticket_keys"])
-                self._services.prepare(configuration, workers=given["workers"], ticket_keys=ticket_keys)
+                store_file = Path(given["store_file"]) if given["store_file"] else None
+                self._services.prepare(
+                    configuration, workers=given["workers"], ticket_keys=ticket_keys, store_file=store_file
+                )
             case "ticket-keys":
                 self._services.set_ticket_keys(TicketKeySet.model_validate_json(given["keys"]))
             case "sockets":

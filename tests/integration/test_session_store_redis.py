@@ -139,6 +139,22 @@ async def test_a_password_is_given_and_never_said(tmp_path: Path) -> None:
             await store.close()
 
 
+async def test_a_user_of_its_own_needs_little(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        rights = "~pentaflow/* &pentaflow/changed +@read +@write +@scripting +@pubsub +@connection +time"
+        assert server.command("ACL", "SETUSER", "pentaflow", "on", ">hushhush", *rights.split()) == b"+OK\r\n"
+        store = open_store(server.url.replace("//", "//pentaflow@") + "/3", password="hushhush")
+        async with aclosing(store.watch()) as changes:
+            assert await anext(changes) == Changes(complete=False)
+            record, _ = await store.get_or_create(b"a", b"1", 30)
+            await store.touch(b"a", 60, uses=1)
+            await store.update(b"a", b"2", record.version)
+            assert await anext(changes) == Changes((b"a",))
+            await store.put(b"a", b"3", 30)
+            await store.delete(b"a")
+        await store.close()
+
+
 async def test_tls_is_verified(tmp_path: Path) -> None:
     authority, stranger = Authority("ours"), Authority("another")
     certificate, key = authority.issue("localhost").write(tmp_path)

@@ -239,8 +239,8 @@ def test_two_vservers_at_one_address_and_port() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "array.yaml: expected a mapping with the keys controller, switches, nodes, vservers, pools"),
-        ("- 1", "array.yaml: expected a mapping with the keys controller, switches, nodes, vservers, pools"),
+        ("", "array.yaml: expected a mapping with the keys controller, store, switches, nodes, vservers, pools"),
+        ("- 1", "array.yaml: expected a mapping with the keys controller, store, switches, nodes, vservers, pools"),
         ("controller:\n  rest: 'a", "array.yaml:2: not YAML: found unexpected end of stream"),
         ("pools: []\npools: []", "array.yaml:2: not YAML: key 'pools' is given twice"),
         ("pools: 2001-99-99", "array.yaml:1: not YAML: '2001-99-99' is no timestamp"),

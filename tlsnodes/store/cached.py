@@ -78,13 +78,17 @@ class CachedStore:
         self._forget()
         for task in tasks:
             task.cancel()
-        if before is not None:
-            closing = asyncio.create_task(before.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+        self.discard(before)
         if store is not None:
             self._tasks = [asyncio.create_task(self._follow(store))]
             self._tasks += [asyncio.create_task(self._write_all(lane)) for lane in range(LANES)]
+
+    def discard(self, store: SessionStore | None) -> None:
+        """Close a store that nobody uses."""
+        if store is not None:
+            closing = asyncio.create_task(store.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Write what waits, within `CLOSING_S`, and let go of the store."""
