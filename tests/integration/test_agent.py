@@ -125,7 +125,8 @@ async def until_version(client: httpx.AsyncClient, version: int, error: str = ""
         if response.status_code != httpx.codes.OK:  # it does not lead yet
             return False
         found = response.json()[0]
-        return bool(found["configuration_version"] == version and error in found["configuration_error"])
+        said = found["configuration_error"]
+        return bool(found["configuration_version"] == version and (error in said if error else not said))
 
     async with asyncio.timeout(90):
         while True:
