@@ -7,6 +7,7 @@ needs no privilege.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pwd
 import resource
@@ -144,6 +145,9 @@ def main() -> None:
         _become(user)
     channel = socket.socket(fileno=int(descriptor))
     log = None if access_log == "-1" else AccessLog(int(access_log))
+
+    # Modules stay. To look for garbage among them, too, would hold up all clients for tens of milliseconds each time.
+    gc.freeze()
 
     async def run() -> None:
         await Worker(channel, log).run(drain_s=float(drain_s))
