@@ -310,6 +310,7 @@ async def test_the_poller_in_an_asyncio_loop(poller: Poller) -> None:
 
 
 def test_streams_and_file_descriptors_go_with_their_last_reference(poller: Poller) -> None:
+    gc.collect()  # what other tests have left must not go meanwhile
     before = open_descriptors()
     pairs = [attached(poller) for _ in range(3)]
     gone = [weakref.ref(recorder) for recorder, _ in pairs]
