@@ -33,6 +33,8 @@ from pentaflow.http_rules import Forwarding as Forwarding
 from pentaflow.http_rules import Redirect as Redirect
 from pentaflow.misplaced import Location, MisplacedError, nearest
 from pentaflow.modes import NodeKind, Protocol, VserverMode, check_direct, check_mode
+from pentaflow.passthrough import NameRoute as NameRoute
+from pentaflow.passthrough import check_passthrough
 from pentaflow.persistence import CookieMode as CookieMode
 from pentaflow.persistence import CookiePersistence as CookiePersistence
 from pentaflow.persistence import Persistence as Persistence
@@ -377,9 +379,10 @@ class Vserver(Model):
     """Virtual server: VIP + protocol + port, its bucket map, persistence rules and back ends.
 
     Mode `https` needs `tls` and `pool`; mode `http` needs `pool` or `redirect`, and its port is 80 unless given; mode
-    `direct` needs `nodes`, of kind direct, and has none of what belongs to a proxy. `schedulers` are the switches that
-    may be active for its VIP; None: all. `packet_in_limit_per_s` bounds how many packets a second ask for a node; it
-    counts with `assignment: on_demand`.
+    `passthrough`, whose servers have the certificates, needs `pool` and may have `routes` to others; mode `direct`
+    needs `nodes`, of kind direct, and has none of what belongs to a proxy. `schedulers` are the switches that may be
+    active for its VIP; None: all. `packet_in_limit_per_s` bounds how many packets a second ask for a node; it counts
+    with `assignment: on_demand`.
     """
 
     name: Name
@@ -396,6 +399,7 @@ class Vserver(Model):
     packet_in_limit_per_s: PacketInLimit = 1000
     tls: VserverTls | None = None
     pool: Name | None = None
+    routes: tuple[NameRoute, ...] = ()
     redirect: Redirect | None = None
     persistence: Persistence = Persistence()
     forwarding: Forwarding = Forwarding()
@@ -408,7 +412,8 @@ class Vserver(Model):
 
     @model_validator(mode="after")
     def _idle_outlives_keepalive(self) -> Self:
-        for name in ("keepalive_s", "response_s") if self.mode.is_proxied else ():
+        reads_requests = self.mode in (VserverMode.HTTPS, VserverMode.HTTP)
+        for name in ("keepalive_s", "response_s") if reads_requests else ():
             timeout_s = getattr(self.timeouts, name)
             if self.idle_timeout_s <= timeout_s:
                 raise ValueError(
@@ -443,6 +448,8 @@ class Configuration(Model):
             if vserver.pool is not None and vserver.pool not in pools:
                 location = ("vservers", i, "pool")
                 raise MisplacedError(location, f"no pool {vserver.pool!r}{nearest(vserver.pool, pools)}")
+            if vserver.mode is VserverMode.PASSTHROUGH:
+                check_passthrough(vserver, self.pools, ("vservers", i))
         switches = {switch.name: switch for switch in self.switches}
         for i, node in enumerate(self.nodes):
             if node.kind is NodeKind.TLS and node.management is None:

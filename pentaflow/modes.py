@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,14 @@ class NodeKind(StrEnum):
 
 
 class VserverMode(StrEnum):
-    """Who answers a vserver's clients: TLS nodes that proxy, with or without TLS, or its `nodes` themselves [B11]."""
+    """Who answers a vserver's clients: TLS nodes that proxy, with or without TLS, or its `nodes` themselves [B11].
+
+    In mode passthrough TLS nodes proxy what they do not decrypt [P5].
+    """
 
     HTTPS = "https"
     HTTP = "http"
+    PASSTHROUGH = "passthrough"
     DIRECT = "direct"
 
     @property
@@ -39,15 +44,17 @@ class Protocol(StrEnum):
 
 
 # What not every mode has.
-_PROXIED = ("pool", "persistence", "forwarding", "access_log", "timeouts", "limits")
+_PROXIED = ("pool", "persistence", "access_log", "timeouts", "limits")
 _OF_MODE = {
-    VserverMode.HTTPS: ("tls", *_PROXIED),
-    VserverMode.HTTP: ("redirect", *_PROXIED),
+    VserverMode.HTTPS: ("tls", *_PROXIED, "forwarding"),
+    VserverMode.HTTP: ("redirect", *_PROXIED, "forwarding"),
+    VserverMode.PASSTHROUGH: (*_PROXIED, "routes"),
     VserverMode.DIRECT: ("nodes", "probe"),
 }
 _NEEDED = {
     VserverMode.HTTPS: {"tls": "certificate and key", "pool": "the name of a pool"},
     VserverMode.HTTP: {"pool": "the name of a pool, or redirect"},
+    VserverMode.PASSTHROUGH: {"pool": "the name of a pool"},
     VserverMode.DIRECT: {"nodes": "names of nodes of kind direct"},
 }
 
@@ -67,7 +74,7 @@ def check_mode(vserver: Vserver, place: Location) -> None:
                 raise MisplacedError((*place, name), f"mode {mode} needs it: {expected}")
     for name in dict.fromkeys(name for names in _OF_MODE.values() for name in names):
         if name not in _OF_MODE[mode] and _is_given(vserver, name):
-            others = " or ".join(other for other, names in _OF_MODE.items() if name in names)
+            others = _either([other for other, names in _OF_MODE.items() if name in names])
             raise MisplacedError((*place, name), f"belongs to mode {others}; the mode of {vserver.name} is {mode}")
     if vserver.redirect is not None:
         for name in ("pool", "persistence", "forwarding"):
@@ -79,6 +86,10 @@ def check_mode(vserver: Vserver, place: Location) -> None:
         )
     if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:
         raise MisplacedError((*place, "probe"), "belongs to protocol udp; tcp is probed with a SYN")
+
+
+def _either(modes: Sequence[VserverMode]) -> str:
+    return " or ".join((", ".join(modes[:-1]), modes[-1])) if modes[1:] else modes[0]
 
 
 def _is_given(vserver: Vserver, name: str) -> bool:

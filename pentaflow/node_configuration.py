@@ -54,13 +54,15 @@ class NodeConfiguration(BaseModel):
             files={str(path): content for path, content in files.items()},
         )
 
-    def maybe_pool(self, vserver: Vserver) -> Pool | None:
-        """The servers of a vserver; None: it redirects."""
-        return next((pool for pool in self.pools if pool.name == vserver.pool), None)
+    def pools_of(self, vserver: Vserver) -> tuple[Pool, ...]:
+        """The servers of a vserver, its own pool first, then those of its routes; none: it redirects."""
+        names = dict.fromkeys((vserver.pool, *(route.pool for route in vserver.routes)))
+        known = {pool.name: pool for pool in self.pools}
+        return tuple(known[name] for name in names if name is not None)
 
     def files_of(self, vserver: Vserver) -> dict[Path, bytes]:
         """The contents of the files that a vserver and its pool name."""
-        return self._contents(vserver, self.maybe_pool(vserver))
+        return self._contents(vserver, self.pools_of(vserver))
 
     def files_of_store(self) -> dict[Path, bytes]:
         """The contents of the files that the store's settings name."""

@@ -6,7 +6,7 @@ import math
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +21,7 @@ from tlsnodes.http.messages import HeadLimits
 from tlsnodes.persistence.affinity import AffinityCodec
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
+from tlsnodes.proxy.passthrough import PassthroughProxy
 from tlsnodes.proxy.rules import ProxyRules, Route
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
@@ -46,6 +47,7 @@ from tlsnodes.tls.errors import (
     RevocationListError,
     TlsFileError,
 )
+from tlsnodes.tls.names import NameTable
 
 
 def make_proxy(
@@ -121,6 +123,52 @@ def make_proxy(
 def _ticket_binding(vserver: Vserver) -> TicketBinding | None:
     ticket = vserver.persistence.ticket
     return None if ticket is None else TicketBinding(ticket.lifetime_s, ticket.renew, ticket.servers)
+
+
+def make_passthrough_proxy(
+    poller: Poller,
+    vserver: Vserver,
+    pools: tuple[ServerPool, ...],
+    *,
+    proxy_protocol: Collection[str],
+    statistics: VserverStatistics,
+    workers: int,
+    log: AccessLog | None,
+) -> PassthroughProxy:
+    """The proxy of a vserver of mode passthrough.
+
+    Args:
+        poller: of the worker.
+        vserver: what is configured.
+        pools: its own first, then those of its routes.
+        proxy_protocol: names of the pools whose servers speak it.
+        statistics: where it counts; a successor goes on where the one before it was.
+        workers: how many share the vserver's limits.
+        log: of the worker; for vservers that have an access log.
+
+    Raises:
+        ConfigurationError: a server's name has no address.
+    """
+    vip = (str(vserver.vip), vserver.port)
+    by_name = {pool.name: pool for pool in pools}
+    return PassthroughProxy(
+        poller,
+        name=vserver.name,
+        pools=pools,
+        names=NameTable((name, by_name[route.pool]) for route in vserver.routes for name in route.names),
+        source=vserver.persistence.source,
+        ways={
+            pool.name: {
+                server.id: _route(server, pool.name, None, vip if pool.name in proxy_protocol else None)
+                for server in pool.servers
+            }
+            for pool in pools
+        },
+        timeouts=vserver.timeouts,
+        limits=_shared(vserver.limits, workers),
+        statistics=statistics,
+        log=log if vserver.access_log else None,
+    )
 
 
 def _shared(limits: Limits, workers: int) -> Limits:

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tlsnodes.statistics import servers_by_pool
+
 _PREFIX = "pentaflow_node"
 
 
@@ -99,21 +101,26 @@ class _NodeCollector(Collector):
         yield from (open_, connections, requests, bad, own, handshakes, failed, tickets, chosen)
 
     def _collect_servers(self) -> Iterator[Metric]:
-        labels = ("vserver", "server")
+        labels = ("vserver", "server", "pool")
         up = _gauge("server_up", "1 if some worker reaches the server.", *labels)
         open_ = _gauge("server_open_requests", "Requests in progress.", *labels)
         hits = _counter("server_requests", "Requests sent to a server.", *labels)
         failed = _counter("server_failures", "Connects that failed and requests without a proper response.", *labels)
         average = _gauge("server_average_response_seconds", "Average response time.", *labels)
-        for vserver in self._status["vservers"]:
-            for server in vserver["servers"]:
-                label = (vserver["name"], server["name"])
-                up.add_metric(label, server["up"])
-                open_.add_metric(label, server["open"])
-                hits.add_metric(label, server["hits"])
-                failed.add_metric(label, server["failed"])
-                if server["average_response_ms"] is not None:
-                    average.add_metric(label, server["average_response_ms"] / 1000)
+        rows = [
+            (vserver["name"], pool, server)
+            for vserver in self._status["vservers"]
+            for pool, servers in servers_by_pool(vserver)
+            for server in servers
+        ]
+        for vserver, pool, server in rows:
+            label = (vserver, server["name"], pool)
+            up.add_metric(label, server["up"])
+            open_.add_metric(label, server["open"])
+            hits.add_metric(label, server["hits"])
+            failed.add_metric(label, server["failed"])
+            if server["average_response_ms"] is not None:
+                average.add_metric(label, server["average_response_ms"] / 1000)
         yield from (up, open_, hits, failed, average)
 
 

@@ -25,6 +25,7 @@ from tlsnodes.management import ManagedNode, create_management
 from tlsnodes.merging import merge_open, merge_statuses
 from tlsnodes.notify import notify
 from tlsnodes.open_question import Question
+from tlsnodes.statistics import servers_by_pool
 from tlsnodes.supervisor import Supervisor, Vips, WorkerOptions
 
 MAX_MANAGEMENT_CONNECTIONS = 256
@@ -218,8 +219,9 @@ class RunningNode:
         documents = await self._supervisor.statuses()
         merged = merge_statuses([{name: document[name] for name in ("vservers", "store")} for document in documents])
         for vserver in merged.get("vservers", []):
-            for server in vserver["servers"]:
-                server["checks"] = self._supervisor.describe_checks(vserver["pool"], server["id"])
+            for pool, servers in servers_by_pool(vserver):
+                for server in servers:
+                    server["checks"] = self._supervisor.describe_checks(pool, server["id"])
         configuration = self._supervisor.configuration
         return {
             "node": self._node.name,

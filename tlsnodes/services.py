@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from pentaflow.config import Pool, StoreSettings, Vserver
+from pentaflow.modes import VserverMode
 from pentaflow.node_configuration import NodeConfiguration, named_files
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
-from tlsnodes.assembly import make_peers, make_pool, make_proxy
+from tlsnodes.assembly import make_passthrough_proxy, make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, count_by_bucket
 from tlsnodes.open_question import Question
 from tlsnodes.proxy.door import Door
+from tlsnodes.proxy.passthrough import PassthroughProxy
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.proxy.vserver import VserverProxy
 from tlsnodes.scheduling.judgement import Judgement
@@ -36,10 +38,10 @@ from tlsnodes.tls.context import TlsServerName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recipe:
-    """All that a proxy is made of; `files` and `pool_files` are digests of those that the two name."""
+    """All that a proxy is made of; `files` and `pool_files` are digests of those that vserver and pools name."""
 
     vserver: Vserver
-    pool: Pool | None
+    pools: tuple[Pool, ...]
     node_name: str
     files: str
     pool_files: str
@@ -48,7 +50,7 @@ class _Recipe:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Service:
     recipe: _Recipe
-    proxy: VserverProxy
+    proxy: VserverProxy | PassthroughProxy
     peers: Mapping[int, TlsServerName]
 
     @property
@@ -174,10 +176,7 @@ class Services:
                 entrance.lead_to(service)
             known = running.get(service.vserver.name)
             if known is not None and known is not service:
-                if service.vserver.redirect or known.vserver.redirect:
-                    known.proxy.drain()  # there are no servers to go on with
-                else:
-                    service.proxy.take_over(known.proxy, self._poller.tick())
+                _succeed(service, known, self._poller.tick())
             self._entrances[address] = entrance
         for entrance in before.values():
             entrance.close()
@@ -188,7 +187,7 @@ class Services:
     def set_ticket_keys(self, keys: TicketKeySet) -> None:
         """Encrypt tickets with other keys from now on."""
         for service in self._all():
-            tls = service.proxy.rules.tls
+            tls = service.proxy.rules.tls if isinstance(service.proxy, VserverProxy) else None
             if tls is not None:
                 found = keys.of(service.vserver.name)
                 tls.set_ticket_keys(found.keys, issues=found.issues)
@@ -250,13 +249,19 @@ class Services:
         }
 
     def _describe(self, service: _Service) -> dict[str, Any]:
+        now = self._poller.now
+        first, *others = service.proxy.pools
+        routed = [
+            {"name": pool.name, "servers": [describe_server(server, now) for server in pool.servers]} for pool in others
+        ]
         return {
             "name": service.vserver.name,
             "address": str(Address.of(service.vserver)),
             "open_connections": sum(len(found.proxy.connections) for found in self._of(service.vserver.name)),
             **service.proxy.statistics.describe(),
-            "pool": service.proxy.pool.name,
-            "servers": [describe_server(server, self._poller.now) for server in service.proxy.pool.servers],
+            "pool": first.name,
+            "servers": [describe_server(server, now) for server in first.servers],
+            **({"routed": routed} if routed else {}),
         }
 
     def count_open(self, question: Question) -> dict[str, Any]:
@@ -278,8 +283,9 @@ class Services:
     def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
         """Tell every vserver with that pool what checks say of a server."""
         for entrance in self._entrances.values():
-            if entrance.service.proxy.pool.name == pool:
-                entrance.service.proxy.pool.apply_check(server_id, judgement, self._poller.tick())
+            for found in entrance.service.proxy.pools:
+                if found.name == pool:
+                    found.apply_check(server_id, judgement, self._poller.tick())
 
     def _make(
         self,
@@ -290,11 +296,11 @@ class Services:
         ticket_keys: VserverKeys,
     ) -> _Service:
         files = configuration.files_of(vserver)
-        pool = configuration.maybe_pool(vserver)
-        pool_files = {path: files[path] for _, path in named_files(pool)}
+        pools = configuration.pools_of(vserver)
+        pool_files = {path: files[path] for _, path in named_files(pools)}
         recipe = _Recipe(
             vserver=vserver,
-            pool=pool,
+            pools=pools,
             node_name=configuration.node.name,
             files=_digest(files),
             pool_files=_digest(pool_files),
@@ -302,18 +308,30 @@ class Services:
         if before is not None and before.recipe == recipe:
             return before
         statistics = VserverStatistics() if before is None else before.proxy.statistics
-        if before is not None and before.recipe.pool == pool:
-            servers = before.proxy.pool
+        if before is not None and before.recipe.pools == pools:
+            servers = before.proxy.pools
         else:
-            servers = make_pool(pool, workers=workers)
-        if before is not None and (before.recipe.pool, before.recipe.pool_files) == (pool, recipe.pool_files):
+            servers = tuple(make_pool(pool, workers=workers) for pool in pools or (None,))
+        if vserver.mode is VserverMode.PASSTHROUGH:
+            passing = make_passthrough_proxy(
+                self._poller,
+                vserver,
+                servers,
+                proxy_protocol=[pool.name for pool in pools if pool.proxy_protocol],
+                statistics=statistics,
+                workers=workers,
+                log=self._log,
+            )
+            return _Service(recipe, passing, {})
+        pool = pools[0] if pools else None
+        if before is not None and (before.recipe.pools, before.recipe.pool_files) == (pools, recipe.pool_files):
             peers = before.peers
         else:
             peers = make_peers(pool, pool_files)
         proxy = make_proxy(
             self._poller,
             vserver,
-            servers,
+            servers[0],
             node_name=configuration.node.name,
             files=files,
             peers=peers,
@@ -334,6 +352,19 @@ class Services:
 
     def _of(self, name: str) -> list[_Service]:
         return [service for service in self._all() if service.vserver.name == name]
+
+
+def _succeed(service: _Service, before: _Service, now: float) -> None:
+    """What a service knows of its servers goes on with the one that takes its place."""
+    match service.proxy, before.proxy:
+        case PassthroughProxy() as proxy, PassthroughProxy() as known:
+            proxy.take_over(known, now)
+        case VserverProxy() as proxy, VserverProxy() as known if not (
+            service.vserver.redirect or before.vserver.redirect
+        ):
+            proxy.take_over(known, now)
+        case _:
+            before.proxy.drain()  # there are no servers to go on with
 
 
 def _digest(files: Mapping[Path, bytes]) -> str:

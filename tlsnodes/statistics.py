@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -63,6 +64,13 @@ def describe_server(server: ServerState, now: float, checks: dict[str, Any] | No
         "recent_response_ms": round(server.average_s * 1000, 3) if server.responses else None,
         "checks": checks,
     }
+
+
+def servers_by_pool(vserver: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and servers of each pool in a vserver's part of the status document."""
+    yield vserver["pool"], vserver["servers"]
+    for pool in vserver.get("routed", ()):
+        yield pool["name"], pool["servers"]
 
 
 def _state(server: ServerState, now: float) -> str:

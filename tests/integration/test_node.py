@@ -304,7 +304,7 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     assert two.text.count("\r\ncontent-type: application/json\r\n") == 2
     metrics = await node.curl(f"{base}/metrics")
     assert 'pentaflow_node_worker_restarts_total{worker="0"} 0.0' in metrics.text
-    assert 'pentaflow_node_server_up{server="w1",vserver="web"} 1.0' in metrics.text
+    assert 'pentaflow_node_server_up{pool="servers",server="w1",vserver="web"} 1.0' in metrics.text
     assert two.text.endswith("0")  # over the same connection
     head = await node.curl("--head", f"{base}/status")
     assert head.exit_status == 0, head

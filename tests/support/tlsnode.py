@@ -150,9 +150,17 @@ class RunningNode:
 
 @asynccontextmanager
 async def running_node(
-    document: dict[str, Any], folder: Path, *, workers: int = 1, options: Sequence[str] = ()
+    document: dict[str, Any],
+    folder: Path,
+    *,
+    workers: int = 1,
+    options: Sequence[str] = (),
+    ca: Path | None = None,
 ) -> AsyncIterator[RunningNode]:
-    """Run `pentaflow node` with this configuration; at the end it is told to stop, and killed if it does not."""
+    """Run `pentaflow node` with this configuration; at the end it is told to stop, and killed if it does not.
+
+    Clients trust `ca`, which is the first vserver's own certificate unless given.
+    """
     configuration = folder / "array.yaml"
     configuration.write_text(json.dumps(document))
     log = folder / "node.log"
@@ -170,7 +178,7 @@ async def running_node(
         process=process,
         port=vserver["port"],
         management=document["nodes"][0]["management"],
-        ca=Path(vserver["tls"]["certificate"]),
+        ca=ca or Path(vserver["tls"]["certificate"]),
         log=log,
     )
     try:

@@ -9,7 +9,7 @@ import yaml
 
 from pentaflow.errors import ConfigurationError
 from pentaflow.modes import NodeKind, Protocol, VserverMode
-from pentaflow.node_configuration import vservers_of_nodes
+from pentaflow.node_configuration import NodeConfiguration, vservers_of_nodes
 from pentaflow.parsing import parse
 from support.configurations import direct_document
 
@@ -40,7 +40,7 @@ def test_a_direct_vserver_has_its_own_nodes_and_https_vservers_the_others() -> N
         (0, {"nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is https"),
         (1, {"nodes": None}, "vservers[1].nodes: mode direct needs it: names of nodes of kind direct"),
         (1, {"nodes": []}, "vservers[1].nodes: Tuple should have at least 1 item"),
-        (1, {"pool": "servers"}, "vservers[1].pool: belongs to mode https or http; the mode of plain is direct"),
+        (1, {"pool": "servers"}, "vservers[1].pool: belongs to mode https, http or passthrough; the mode of plain"),
         (1, {"tls": {"certificate": "a", "key": "b"}}, "vservers[1].tls: belongs to mode https"),
         (1, {"timeouts": {"keepalive_s": 5}}, "vservers[1].timeouts: belongs to mode https"),
         (1, {"persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}}, "vservers[1].persistence: belongs"),
@@ -51,7 +51,7 @@ def test_a_direct_vserver_has_its_own_nodes_and_https_vservers_the_others() -> N
         (2, {"nodes": ["d2"]}, "vservers[2].nodes[0]: d2 also serves plain, whose nodes are others: expected the same"),
         (2, {"probe": {"payload": "0"}}, "vservers[2].probe.payload: '0' is not up to 1,024 bytes"),
         (2, {"probe": {"payload": 1234}}, "vservers[2].probe.payload: expected hexadecimal digits in quotes"),
-        (2, {"mode": "tcp"}, "vservers[2].mode: Input should be 'https', 'http' or 'direct'"),
+        (2, {"mode": "tcp"}, "vservers[2].mode: Input should be 'https', 'http', 'passthrough' or 'direct'"),
         (1, {"redirect": {"to": "https"}}, "vservers[1].redirect: belongs to mode http; the mode of plain is direct"),
     ],
 )
@@ -117,3 +117,66 @@ def test_an_http_vserver_has_a_pool_or_redirects() -> None:
 )
 def test_what_an_http_vserver_cannot_have(vserver: dict[str, Any], expected: str) -> None:
     assert expected in error_of(http_document(**vserver))
+
+
+def passthrough_document(**vserver: Any) -> dict[str, Any]:
+    document = direct_document()
+    document["pools"] += [
+        document["pools"][0] | {"name": "shop"},
+        document["pools"][0] | {"name": "by-url", "policy": "url_hash"},
+    ]
+    document["vservers"] = [
+        {"name": "web", "id": 1, "mode": "passthrough", "vip": "10.0.0.100", "pool": "servers"} | vserver
+    ]
+    return document
+
+
+def route(*names: str, pool: str = "shop") -> dict[str, Any]:
+    return {"names": list(names), "pool": pool}
+
+
+def test_a_passthrough_vserver_has_a_pool_and_routes_to_others() -> None:
+    given = passthrough_document(routes=[route("A.example", "*.a.example"), route("b.example", pool="servers")])
+    configuration = parse(yaml.safe_dump(given), "array.yaml")
+    (vserver,) = configuration.vservers
+    assert (vserver.mode.is_proxied, vserver.port) == (True, 443)
+    assert [found.names for found in vserver.routes] == [("a.example", "*.a.example"), ("b.example",)]
+    assert [node.name for node in configuration.serving(vserver)] == ["n1", "n2"]
+    node = NodeConfiguration.of(configuration, "n1", {}, version=1)
+    assert [pool.name for pool in node.pools_of(vserver)] == ["servers", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("vserver", "expected"),
+    [
+        ({"pool": None}, "vservers[0].pool: mode passthrough needs it: the name of a pool"),
+        ({"protocol": "udp"}, "vservers[0].protocol: mode passthrough is tcp only; udp needs mode direct"),
+        ({"tls": {"certificate": "a", "key": "b"}}, "vservers[0].tls: belongs to mode https; the mode of web is pass"),
+        ({"redirect": {"to": "https"}}, "vservers[0].redirect: belongs to mode http; the mode of web is passthrough"),
+        ({"forwarding": {"request_id": True}}, "vservers[0].forwarding: belongs to mode https or http; the mode of"),
+        (
+            {"persistence": {"cookie": {"session_cookie": "s", "mode": "plain"}}},
+            "vservers[0].persistence.cookie: belongs to other modes; web, of mode passthrough, decrypts nothing",
+        ),
+        ({"timeouts": {"header_s": 5}}, "vservers[0].timeouts.header_s: belongs to other modes"),
+        ({"limits": {"max_requests": 5}}, "vservers[0].limits.max_requests: belongs to other modes"),
+        (
+            {"persistence": {"ticket": {}}},
+            "vservers[0].persistence.ticket: belongs to mode https; the mode of web is",
+        ),
+        ({"pool": "by-url"}, "vservers[0].pool: the policy of by-url is url_hash, and web sees no URLs"),
+        ({"routes": [route("a.b", pool="by-url")]}, "vservers[0].pool: the policy of by-url is url_hash"),
+        ({"routes": [route("a.b", pool="shap")]}, "vservers[0].routes[0].pool: no pool 'shap'; did you mean 'shop'?"),
+        ({"routes": [route("a.b"), route("c", "A.b")]}, "vservers[0].routes[1].names[1]: a.b is used twice"),
+        ({"routes": [route("*")]}, "vservers[0].routes[0].names[0]: '*' is neither a host name nor one like *.example"),
+        ({"routes": [route("a.*.b")]}, "vservers[0].routes[0].names[0]: 'a.*.b' is neither"),
+        ({"routes": [route()]}, "vservers[0].routes[0].names: Tuple should have at least 1 item"),
+        ({"mode": "https", "routes": [route("a.b")]}, "vservers[0].tls: mode https needs it"),
+        (
+            {"mode": "http", "routes": [route("a.b")]},
+            "vservers[0].routes: belongs to mode passthrough; the mode of web",
+        ),
+    ],
+)
+def test_what_does_not_go_with_passthrough_is_refused_with_its_place(vserver: dict[str, Any], expected: str) -> None:
+    assert expected in error_of(passthrough_document(**vserver))

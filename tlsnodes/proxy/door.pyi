@@ -1,8 +1,8 @@
 import socket
 
-from tlsnodes.proxy.vserver import VserverProxy
+from tlsnodes.proxy.base import ProxyBase
 from tlsnodes.stream.listener import Listener
 
 class Door(Listener):
-    vserver: VserverProxy
-    def __init__(self, vserver: VserverProxy, sock: socket.socket) -> None: ...
+    vserver: ProxyBase
+    def __init__(self, vserver: ProxyBase, sock: socket.socket) -> None: ...

@@ -7,7 +7,6 @@ import structlog
 from libc.errno cimport EMFILE
 from libc.string cimport strerror
 
-from tlsnodes.proxy.client cimport ClientConnection
 from tlsnodes.stream.listener cimport Listener
 
 cdef double _STARVED_LOG_S = 10.0  # so often the log says that no more clients can be accepted
@@ -26,7 +25,7 @@ cdef class Door(Listener):
         sock: a listening TCP socket, which it closes in the end.
     """
 
-    def __init__(self, VserverProxy vserver not None, sock):
+    def __init__(self, ProxyBase vserver not None, sock):
         Listener.__init__(self, vserver.poller, sock)
         self.vserver = vserver
         self.highest = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
@@ -34,7 +33,7 @@ cdef class Door(Listener):
 
     cdef void on_accepted(self, int fd, bytes address, int port) noexcept:
         try:
-            (<ClientConnection>ClientConnection.__new__(ClientConnection)).begin(self.vserver, fd, address, port)
+            self.vserver.accept(fd, address, port)
             if fd >= self.highest:  # the kernel gives the lowest that is free
                 self.pause()
                 self.on_starved(EMFILE)

@@ -1,13 +1,14 @@
-"""One vserver as a worker runs it: see vserver.pxd."""
+"""One vserver of mode https or http as a worker runs it: see vserver.pxd."""
 
 import structlog
 
-from tlsnodes.log_budget import LogBudget
 from tlsnodes.proxy.server import Backend
 from tlsnodes.scheduling.scheduler import RequestScheduler
 
-from libc.stdint cimport INT64_MAX
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from tlsnodes.proxy.base cimport bound
+from tlsnodes.proxy.client cimport ClientConnection
+from tlsnodes.proxy.statistics cimport VserverStatistics
+from tlsnodes.stream.poller cimport Poller
 
 MAX_IDLE_S = 30.0
 """How long a connection to a server is kept for the next request."""
@@ -15,7 +16,7 @@ MAX_IDLE_S = 30.0
 _log = structlog.get_logger()
 
 
-cdef class VserverProxy:
+cdef class VserverProxy(ProxyBase):
     """What the connections of one vserver share.
 
     Args:
@@ -41,12 +42,11 @@ cdef class VserverProxy:
     ):
         timeouts = rules.timeouts
         limits = rules.limits
-        self.poller = poller
-        self.name = name
+        ProxyBase.__init__(
+            self, poller, name=name, timeouts=timeouts, limits=limits, statistics=statistics, log=log
+        )
         self.rules = rules
         self.pool = pool
-        self.statistics = statistics
-        self.connections = set()
         self.tls = rules.tls
         self.scheduler = RequestScheduler(
             pool, rules.injection, statistics, tickets=rules.tickets, source=rules.source
@@ -57,27 +57,25 @@ cdef class VserverProxy:
         self.head_limits = rules.head
         self.request_ids = rules.request_ids
         self.redirect = rules.redirect
-        self.log = log
-        self.budget = LogBudget()
         self.backends = {
             server.id: Backend(poller, server, routes[server.id], rules.head) for server in pool.servers
         }
         self.via = rules.via
         self.via_1_0 = rules.via_1_0
         self.explain = None if rules.explain_header is None else rules.explain_header.encode()
-        self.handshake_s = timeouts.handshake_s
         self.header_s = timeouts.header_s
         self.keepalive_s = timeouts.keepalive_s
-        self.connect_s = timeouts.connect_s
-        self.response_s = timeouts.response_s
-        self.tunnel_s = timeouts.tunnel_s
-        self.min_rate = limits.min_rate
-        self.min_rate_after_s = limits.min_rate_after_s
-        self.max_requests = _bound(limits.max_requests)
-        self.max_connections = _bound(limits.max_connections)
-        self.max_per_client = _bound(limits.max_connections_per_client)
-        self.max_body = _bound(limits.max_body_bytes)
-        self.of_client = {}
+        self.max_requests = bound(limits.max_requests)
+        self.max_body = bound(limits.max_body_bytes)
+
+    @property
+    def pools(self):
+        """All pools that it has servers of."""
+        return (self.pool,)
+
+    cdef int accept(self, int fd, bytes address, int port) except -1:
+        (<ClientConnection>ClientConnection.__new__(ClientConnection)).begin(self, fd, address, port)
+        return 0
 
     def take_over(self, VserverProxy before not None, double now):
         """Take the place of `before`: its servers' health and idle connections go on with this one.
@@ -102,38 +100,6 @@ cdef class VserverProxy:
             backend.retire()
         self.backends = kept
 
-    cdef bint admit(self, connection, bytes address) except -1:
-        """Whether there is room for one more; if so it is counted until `ended`."""
-        cdef Py_ssize_t others = 0
-        if self.max_per_client != INT64_MAX:
-            others = self.of_client.get(address, 0)
-        if others >= self.max_per_client or len(self.connections) >= self.max_connections:
-            self.statistics.turned_away += 1
-            return False
-        if self.max_per_client != INT64_MAX:
-            self.of_client[address] = others + 1
-        self.statistics.connections += 1
-        self.connections.add(connection)
-        return True
-
-    cdef int ended(self, connection) except -1:
-        """A connection is gone; a second time does nothing."""
-        cdef Py_ssize_t others
-        if connection not in self.connections:
-            return 0
-        self.connections.remove(connection)
-        if self.max_per_client != INT64_MAX:
-            others = self.of_client[connection.address] - 1
-            if others:
-                self.of_client[connection.address] = others
-            else:
-                del self.of_client[connection.address]
-        return 0
-
-    cdef int handshake_failed(self, str reason) except -1:
-        self.statistics.handshakes_failed[reason or "unknown"] += 1
-        return 0
-
     cdef int refused(self, str peer, int status, str sentence) except -1:
         """Requests that are answered by the node itself; the access log has them, too, if there is one."""
         self.statistics.own_responses[status] += 1
@@ -149,40 +115,14 @@ cdef class VserverProxy:
         """See `TicketBearer`."""
         return self.scheduler.serves(affinity, self.poller.now)
 
-    cdef double wall(self) noexcept:
-        """Seconds since the epoch."""
-        cdef timespec time
-        clock_gettime(CLOCK_REALTIME, &time)
-        return time.tv_sec + time.tv_nsec * 1e-9
-
     def sweep(self, double now):
-        """Close what is over its time; called every now and then with the poller's time."""
-        for connection in list(self.connections):
-            connection.sweep(now)
+        """See `ProxyBase`; also closes connections to servers that were not used for long."""
+        ProxyBase.sweep(self, now)
         for backend in self.backends.values():
             backend.close_idle(now - MAX_IDLE_S)
-        left_out = self.budget.take_left_out(now)
-        if left_out:
-            _log.warning("more than can be logged", vserver=self.name, left_out=left_out)
-
-    def drain(self):
-        """Close idle connections now and each busy one after its response."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
 
     def abort(self):
         """Close everything."""
-        for connection in list(self.connections):
-            connection.cut()
+        ProxyBase.abort(self)
         for backend in self.backends.values():
             backend.close_idle(self.poller.now)
-
-    def clients(self):
-        """Packed address and port of each client that is connected."""
-        return [connection.client for connection in self.connections]
-
-
-cdef long long _bound(limit) except -1:
-    """None is no bound."""
-    return INT64_MAX if limit is None else limit

@@ -1,0 +1,31 @@
+from collections.abc import Mapping
+
+from pentaflow.config import Limits, Timeouts
+from tlsnodes.access_log import AccessLog
+from tlsnodes.proxy.base import ProxyBase
+from tlsnodes.proxy.rules import Route
+from tlsnodes.proxy.statistics import VserverStatistics
+from tlsnodes.scheduling.pool import ServerPool
+from tlsnodes.stream.poller import Poller
+from tlsnodes.tls.names import NameTable
+
+class PassthroughProxy(ProxyBase):
+    @property
+    def pool(self) -> ServerPool: ...
+    @property
+    def pools(self) -> tuple[ServerPool, ...]: ...
+    def __init__(
+        self,
+        poller: Poller,
+        *,
+        name: str,
+        pools: tuple[ServerPool, ...],
+        names: NameTable[ServerPool],
+        source: bool,
+        ways: dict[str, Mapping[int, Route]],
+        timeouts: Timeouts,
+        limits: Limits,
+        statistics: VserverStatistics,
+        log: AccessLog | None = None,
+    ) -> None: ...
+    def take_over(self, before: PassthroughProxy, now: float) -> None: ...
