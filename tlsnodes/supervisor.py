@@ -43,6 +43,12 @@ STATUS_S = 2.0
 STABLE_S = 10.0
 """A worker that ended sooner is started again with a delay."""
 MIN_DELAY_S, MAX_DELAY_S = 0.1, 5.0
+WATCH_S = 1.0
+ANSWER_S, MAX_MISSED = 5.0, 2
+"""A worker that has not answered so many questions in a row, each within that time, hangs: it never computes for longer
+than some milliseconds, so that ten seconds are a machine that gives it no time at all, and still not a lost one. Two
+questions, since a machine that was halted for a while finds the first one overdue when it wakes.
+"""
 RETIRED_S = 0.5
 TICKET_KEYS_S = 1.0
 """How often it is looked whether the node's own ticket keys are to change."""
@@ -90,6 +96,7 @@ class _Worker:
     is_ready: bool = False
     started_at: float = 0.0
     restarts: int = 0
+    missed: int = 0
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, what: str, *, timeout_s: float = CALL_S, **arguments: Any) -> Any:
@@ -145,6 +152,7 @@ class Supervisor:
         for worker in self._workers:
             self._spawn(worker)
             self._keepers.append(asyncio.create_task(self._keep(worker)))
+        self._keepers.append(asyncio.create_task(self._watch()))
         self._rotating = asyncio.create_task(self._rotate_ticket_keys(), name="rotation of ticket keys")
         self._rotating.add_done_callback(_task_ended)
 
@@ -394,6 +402,7 @@ class Supervisor:
                 raise HostError("workers", f"cannot start one: {error}") from None
         worker.gone = asyncio.Event()
         worker.caller = Caller(ours, worker.kill)
+        worker.missed = 0
         worker.started_at = self._loop.time()
         descriptor = os.pidfd_open(worker.process.pid)
         self._loop.add_reader(descriptor, self._ended, worker, descriptor)
@@ -438,6 +447,21 @@ class Supervisor:
                 except HostError as error:
                     _log.error("worker cannot be started", worker=worker.number, reason=str(error))
                     await asyncio.sleep(MAX_DELAY_S)
+
+    async def _watch(self) -> None:
+        """Kill workers that hang, so that they are started again."""
+        while not self._is_ending:
+            await asyncio.sleep(WATCH_S)
+            async with self._turn:  # who prepares a configuration may take longer
+                asked = [worker for worker in self._workers if worker.is_ready]
+                answers = await asyncio.gather(
+                    *(worker.call("answer", timeout_s=ANSWER_S) for worker in asked), return_exceptions=True
+                )
+            for worker, answer in zip(asked, answers, strict=True):
+                worker.missed = worker.missed + 1 if isinstance(answer, TimeoutError) else 0
+                if worker.missed == MAX_MISSED:
+                    _log.error("worker hangs; it is killed", worker=worker.number, silent_s=ANSWER_S * MAX_MISSED)
+                    worker.kill()
 
     async def _install(self, worker: _Worker) -> None:
         """Give a worker that was started again what the others have."""

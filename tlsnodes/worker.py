@@ -97,6 +97,8 @@ class Worker:
             case "judge":
                 judgement = Judgement(**given["judgement"])
                 self._services.apply_check(given["pool"], given["server_id"], judgement)
+            case "answer":
+                pass
             case "status":
                 return self._describe()
             case "open-connections":

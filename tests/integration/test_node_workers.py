@@ -19,7 +19,7 @@ import pytest
 from support.certificates import make_certificate
 from support.node_load import request, steady_load
 from support.ports import free_port
-from support.tlsnode import RunningNode, node_document, running_node, scripted_server
+from support.tlsnode import RunningNode, node_document, running_node, scripted_server, wait_until
 from support.virtual_array import eventually
 
 Document = dict[str, Any]
@@ -123,6 +123,28 @@ async def test_a_killed_worker_costs_its_own_connections_only_and_is_back(tmp_pa
         assert back["pid"] != victim["pid"]
         assert len(load.failures) == victim["open_connections"]
     assert "worker ended; it is started again" in node.running.log.read_text()
+
+
+async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        victim, other = await node.workers()
+        os.kill(victim["pid"], signal.SIGSTOP)
+        # Those that the kernel gives to the one that hangs wait for its successor.
+        opening = [asyncio.create_task(node.running.curl("--fail", "/")) for _ in range(20)]
+
+        async def is_back() -> bool:
+            return [worker["restarts"] for worker in await node.workers()] == [1, 0]
+
+        await wait_until(lambda: "worker hangs" in node.running.log.read_text(), timeout_s=60)
+        await eventually(is_back, "the worker is back")
+        assert [(await curl).exit_status for curl in opening] == [0] * 20
+        back, same = await node.workers()
+        assert back["pid"] != victim["pid"]
+        assert same["pid"] == other["pid"]
+        assert not exists(victim["pid"])
+    log = node.running.log.read_text()
+    assert log.count("worker hangs; it is killed") == 1
+    assert "worker=0" in log.partition("worker hangs")[2].partition("\n")[0]
 
 
 async def test_reloads_under_load_fail_nothing_and_show_the_new_certificate(tmp_path: Path) -> None:
