@@ -25,9 +25,14 @@ AUTHORITY = Authority("authority")
 class Echo(Recorder):
     """Sends back what comes, and ends when the client does."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+
     def on_readable(self) -> None:
         super().on_readable()
         if self.received:
+            self.sent += self.received
             self.send(bytes(self.received))
             self.received.clear()
         if self.stream.state == StreamState.PEER_CLOSED:
@@ -148,10 +153,10 @@ def test_renegotiation_is_refused(server: EchoServer, tmp_path: Path) -> None:
     assert "no renegotiation" in said
 
 
-class Renegotiator:
-    """A TLS 1.2 client that can ask for renegotiation and ignore what comes: OpenSSL itself, by its C interface."""
+class RudeClient:
+    """A client of one version of TLS that does what nobody should: OpenSSL itself, by its C interface."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, version: int) -> None:
         lib = self._lib = ctypes.CDLL("libssl.so.3")
         for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
             getattr(lib, name).restype = ctypes.c_void_p
@@ -159,7 +164,7 @@ class Renegotiator:
         self._deaf, self._mute = socket.socketpair()
         self._deaf.setblocking(False)
         self._ctx = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
-        lib.SSL_CTX_ctrl(self._ctx, 124, ctypes.c_long(0x0303), None)  # SSL_CTRL_SET_MAX_PROTO_VERSION
+        lib.SSL_CTX_ctrl(self._ctx, 124, ctypes.c_long(version), None)  # SSL_CTRL_SET_MAX_PROTO_VERSION
         self._ssl = ctypes.c_void_p(lib.SSL_new(self._ctx))
         lib.SSL_set_fd(self._ssl, self.socket.fileno())
 
@@ -168,10 +173,19 @@ class Renegotiator:
         self._lib.SSL_connect(self._ssl)
 
     def renegotiate(self) -> None:
+        """Ask for it, deaf to what comes."""
         self._lib.SSL_set_rfd(self._ssl, self._deaf.fileno())
         self._lib.SSL_set_wfd(self._ssl, self.socket.fileno())
         self._lib.SSL_renegotiate(self._ssl)
         self._lib.SSL_do_handshake(self._ssl)
+
+    def update_keys(self, times: int, *, requested: bool, data: bytes = b"") -> None:
+        """Send so many KeyUpdates, which ask for one in return or do not, each with some data behind it."""
+        for _ in range(times):
+            self._lib.SSL_key_update(self._ssl, int(requested))
+            self._lib.SSL_do_handshake(self._ssl)
+            if data:
+                self._lib.SSL_write(self._ssl, data, len(data))
 
     def close(self) -> None:
         self._lib.SSL_free(self._ssl)
@@ -180,19 +194,41 @@ class Renegotiator:
             sock.close()
 
 
-def test_a_client_that_asks_for_alerts_and_reads_none_is_cut_off(server: EchoServer) -> None:
-    server.context = context()
-    client = Renegotiator(server.port)
+def connected(server: EchoServer, version: int) -> tuple[RudeClient, Echo]:
+    """After the handshake."""
+    client = RudeClient(server.port, version)
     thread = threading.Thread(target=client.connect)
     thread.start()
-    run_until(server.poller, lambda: bool(server.streams) and server.streams[0].calls == ["open"])
+    run_until(server.poller, lambda: bool(server.streams) and server.streams[-1].calls == ["open"])
     thread.join()
-    echo = server.streams[0]
+    return client, server.streams[-1]
+
+
+def test_a_client_that_asks_for_alerts_and_reads_none_is_cut_off(server: EchoServer, tmp_path: Path) -> None:
+    server.context = context()
+    client, echo = connected(server, 0x0303)
     echo.send(bytes(32 << 20))
     assert echo.stream.unsent > 65_536
     client.renegotiate()
     run_until(server.poller, lambda: len(echo.calls) == 2)
     assert echo.calls == ["open", "lost: asks for answers and does not read them"]
+    client.close()
+    assert "hello" in server.s_client(tmp_path)  # nothing of it reaches the next one
+
+
+@pytest.mark.parametrize("requested", [False, True])
+def test_a_client_may_change_its_keys_but_not_all_the_time(server: EchoServer, requested: bool) -> None:
+    server.context = context()
+    client, echo = connected(server, 0x0304)
+    client.update_keys(10, requested=requested, data=b"x")
+    client.update_keys(10, requested=requested)
+    client.update_keys(1, requested=requested, data=b"y")
+    run_until(server.poller, lambda: echo.sent == b"x" * 10 + b"y")
+    assert echo.calls == ["open"]
+    client.update_keys(100, requested=requested, data=b"x")
+    run_until(server.poller, lambda: len(echo.calls) == 2)
+    assert echo.calls == ["open", "lost: changes its keys too often"]
+    assert len(echo.sent) < 50
     client.close()
 
 

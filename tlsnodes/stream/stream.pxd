@@ -11,6 +11,7 @@ none, and what receive() returned holds until any stream of the poller receives 
 from libc.stdint cimport uint8_t, uint32_t
 
 from tlsnodes.stream.buffers cimport SharedBuffers
+from tlsnodes.stream.key_updates cimport KeyUpdates
 from tlsnodes.stream.poller cimport Poller, Watcher
 from tlsnodes.tls.binding cimport TlsSettings
 from tlsnodes.tls.openssl cimport SSL
@@ -42,6 +43,7 @@ cdef class Stream(Watcher):
     cdef bint connecting
     cdef bint finishing  # FIN follows what is unsent
     cdef bint lost_told
+    cdef KeyUpdates key_updates
     cdef StreamState next_state  # what receive() says after the bytes that came before it
     cdef uint8_t *rest  # the unsent bytes, of rest_room bytes; from rest_start on
     cdef Py_ssize_t rest_start

@@ -19,6 +19,7 @@ from tlsnodes.stream.buffers cimport (
     new_bio,
     put_out,
 )
+from tlsnodes.stream.key_updates cimport MAX_KEY_UPDATES, count_key_updates
 from tlsnodes.stream.poller cimport Poller, Watcher
 from tlsnodes.stream.sockets cimport *
 from tlsnodes.tls.binding cimport TlsSettings
@@ -316,6 +317,7 @@ cdef int _begin(Stream stream, Poller poller, int fd, TlsSettings tls) except -1
         stream.tls = tls
         bio = new_bio(&stream.buffers.scratch)
         SSL_set_bio(stream.ssl, bio, bio)
+        count_key_updates(stream.ssl, &stream.key_updates, &stream.buffers.scratch, &stream.poller.now)
     return 0
 
 
@@ -457,6 +459,10 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
             break
         plain_size += part
     scratch.taken_size = 0  # what came after close_notify, or after an error, is for nobody
+    if stream.key_updates.count > MAX_KEY_UPDATES:
+        scratch.out_size = 0
+        _fail(stream, b"changes its keys too often")
+        return 0
     if result != 1:
         error = SSL_get_error(stream.ssl, result)
         if error == SSL_ERROR_ZERO_RETURN:
@@ -469,6 +475,7 @@ cdef Py_ssize_t _decrypt(Stream stream, Scratch *scratch, Py_ssize_t size) noexc
     if scratch.out_size and (stream.buffers.owner is None or stream.buffers.owner is stream):
         # An alert. A peer that asks for ever more of them and reads none would fill the memory.
         if stream.unsent > OUT_FULL:
+            scratch.out_size = 0  # else it would go out to whoever sends next
             _fail(stream, b"asks for answers and does not read them")
             return 0
         _send(stream, scratch, NULL, 0)

@@ -105,6 +105,7 @@ cdef extern from "<openssl/ssl.h>":
         TLSEXT_NAMETYPE_host_name, TLSEXT_TYPE_server_name
         SSL_TICKET_NO_DECRYPT, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW
         SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW
+        SSL3_RT_HANDSHAKE, SSL3_MT_KEY_UPDATE
 
     const SSL_METHOD *TLS_server_method()
     const SSL_METHOD *TLS_client_method()
@@ -161,6 +162,8 @@ cdef extern from "<openssl/ssl.h>":
     void SSL_set_accept_state(SSL *)
     void SSL_set_connect_state(SSL *)
     void SSL_set_bio(SSL *, BIO *, BIO *)
+    void SSL_set_msg_callback(SSL *, void (*)(int, int, int, const void *, size_t, SSL *, void *) noexcept)
+    long SSL_set_msg_callback_arg(SSL *, void *)
     int SSL_do_handshake(SSL *)
     int SSL_read_ex(SSL *, void *, size_t, size_t *)
     int SSL_write_ex(SSL *, const void *, size_t, size_t *)
