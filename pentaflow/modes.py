@@ -80,10 +80,11 @@ def check_mode(vserver: Vserver, place: Location) -> None:
         for name in ("pool", "persistence", "forwarding"):
             if _is_given(vserver, name):
                 raise MisplacedError((*place, name), "a vserver that redirects has no servers")
-    if vserver.persistence.ticket is not None and mode is not VserverMode.HTTPS:
-        raise MisplacedError(
-            (*place, "persistence", "ticket"), f"belongs to mode https; the mode of {vserver.name} is {mode}"
-        )
+    for name, only in (("ticket", VserverMode.HTTPS), ("learn", VserverMode.PASSTHROUGH)):
+        if getattr(vserver.persistence, name) is not None and mode is not only:
+            raise MisplacedError(
+                (*place, "persistence", name), f"belongs to mode {only}; the mode of {vserver.name} is {mode}"
+            )
     if _is_given(vserver, "probe") and vserver.protocol is not Protocol.UDP:
         raise MisplacedError((*place, "probe"), "belongs to protocol udp; tcp is probed with a SYN")
 

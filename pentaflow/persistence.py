@@ -59,12 +59,23 @@ class TicketKeys(Model):
     rotate_s: Seconds = 3600
 
 
+class LearntPersistence(Model):
+    """TLS sessions of up to 1.2 that a passthrough vserver learns from its servers, by ticket or session id [P5].
+
+    Attributes:
+        lifetime_s: how long one is known, unless the server gives its ticket less.
+    """
+
+    lifetime_s: Integer = Field(default=7200, ge=1, le=604_800)
+
+
 class Persistence(Model):
     """What ties a client's session to a server, in order of precedence; none by default, so that only policies choose.
 
     Attributes:
         cookie: a cookie that follows the session cookie.
         ticket: TLS tickets.
+        learn: sessions between clients and servers that the node sees pass.
         source: a consistent hash of the client's address, instead of the pool's policy.
         explain_header: a field of responses that says which server they come from, and why that one.
         ticket_keys: of its TLS tickets, whether they bind or not.
@@ -72,6 +83,7 @@ class Persistence(Model):
 
     cookie: CookiePersistence | None = None
     ticket: TicketPersistence | None = None
+    learn: LearntPersistence | None = None
     source: bool = False
     explain_header: FieldName | None = None
     ticket_keys: TicketKeys = TicketKeys()

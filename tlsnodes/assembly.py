@@ -18,6 +18,7 @@ from pentaflow.ticket_keys import VserverKeys
 from tlsnodes.access_log import AccessLog
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
+from tlsnodes.passthrough.learning import LearntSessions
 from tlsnodes.persistence.affinity import AffinityCodec
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
@@ -29,6 +30,7 @@ from tlsnodes.request_ids import RequestIds
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.scheduler import TicketBinding
 from tlsnodes.scheduling.server import ServerState
+from tlsnodes.store.cached import CachedStore
 from tlsnodes.stream.poller import Poller
 from tlsnodes.tls.context import (
     KeyedCertificate,
@@ -133,6 +135,7 @@ def make_passthrough_proxy(
     proxy_protocol: Collection[str],
     statistics: VserverStatistics,
     workers: int,
+    store: CachedStore,
     log: AccessLog | None,
 ) -> PassthroughProxy:
     """The proxy of a vserver of mode passthrough.
@@ -144,6 +147,7 @@ def make_passthrough_proxy(
         proxy_protocol: names of the pools whose servers speak it.
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
+        store: of the worker; for vservers that learn sessions.
         log: of the worker; for vservers that have an access log.
 
     Raises:
@@ -157,6 +161,7 @@ def make_passthrough_proxy(
         pools=pools,
         names=NameTable((name, by_name[route.pool]) for route in vserver.routes for name in route.names),
         source=vserver.persistence.source,
+        learnt=_make_learnt(vserver, pools, store),
         ways={
             pool.name: {
                 server.id: _route(server, pool.name, None, vip if pool.name in proxy_protocol else None)
@@ -169,6 +174,14 @@ def make_passthrough_proxy(
         statistics=statistics,
         log=log if vserver.access_log else None,
     )
+
+
+def _make_learnt(vserver: Vserver, pools: tuple[ServerPool, ...], store: CachedStore) -> LearntSessions | None:
+    learn = vserver.persistence.learn
+    if learn is None:
+        return None
+    codecs = {pool.name: AffinityCodec(vserver.id, pool.maybe_generation) for pool in pools}
+    return LearntSessions(store, vserver_id=vserver.id, lifetime_s=learn.lifetime_s, codecs=codecs)
 
 
 def _shared(limits: Limits, workers: int) -> Limits:

@@ -320,6 +320,7 @@ class Services:
                 proxy_protocol=[pool.name for pool in pools if pool.proxy_protocol],
                 statistics=statistics,
                 workers=workers,
+                store=self._store,
                 log=self._log,
             )
             return _Service(recipe, passing, {})

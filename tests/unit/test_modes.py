@@ -164,6 +164,14 @@ def test_a_passthrough_vserver_has_a_pool_and_routes_to_others() -> None:
             {"persistence": {"ticket": {}}},
             "vservers[0].persistence.ticket: belongs to mode https; the mode of web is",
         ),
+        (
+            {"persistence": {"learn": {}}},
+            "vservers[0].persistence.learn: needs a store, where all workers find what one",
+        ),
+        (
+            {"mode": "http", "persistence": {"learn": {}}},
+            "vservers[0].persistence.learn: belongs to mode passthrough; the mode of web is http",
+        ),
         ({"pool": "by-url"}, "vservers[0].pool: the policy of by-url is url_hash, and web sees no URLs"),
         ({"routes": [route("a.b", pool="by-url")]}, "vservers[0].pool: the policy of by-url is url_hash"),
         ({"routes": [route("a.b", pool="shap")]}, "vservers[0].routes[0].pool: no pool 'shap'; did you mean 'shop'?"),

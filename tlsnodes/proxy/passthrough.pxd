@@ -8,7 +8,7 @@ from tlsnodes.stream.stream cimport Stream
 
 cdef enum Phase:
     HELLO  # the ClientHello is coming
-    HELD  # it is whole, and its server is being connected to
+    HELD  # it is whole, and its server is being looked up or connected to
     RELAY
     LINGER  # we closed; input is read and dropped
 
@@ -19,6 +19,8 @@ cdef class PassedConnection(Stream):
     cdef Phase phase
     cdef object reader  # `HelloReader`
     cdef object hello  # `ClientHello`; None before it is whole
+    cdef object wanted  # `ChosenBy` while the session that the client wants to resume is looked up, else None
+    cdef object flight  # `ServerFlight`; None: there is nothing to learn, or no more
     cdef list first  # what came before the server was there
     cdef object pool
     cdef object server  # `ServerState`; None when none is chosen
@@ -39,6 +41,8 @@ cdef class PassedConnection(Stream):
     cdef int read(self) except -1
     cdef int take_hello(self, bytes piece) except -1
     cdef int choose(self) except -1
+    cdef int choose_bound(self, record, by) except -1
+    cdef int learn(self) except -1
     cdef int no_server(self, str reason) except -1
     cdef int connect_to(self, server) except -1
     cdef int server_ready(self) except -1
@@ -75,8 +79,11 @@ cdef class PassthroughProxy(ProxyBase):
     cdef readonly tuple pools  # the first one is for names that have no route
     cdef object names  # `NameTable`: server name → pool
     cdef bint source
+    cdef object learnt  # `LearntSessions`; None: none are learnt
+    cdef set tasks
     cdef dict ways  # pool's name → server id → `Route`
     cdef PassthroughProxy successor  # None as long as it has no other
 
     cdef PassthroughProxy current(self)
+    cdef int run(self, coroutine) except -1
     cdef object choose(self, PassedConnection connection, tuple tried)

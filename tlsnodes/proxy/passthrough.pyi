@@ -2,6 +2,7 @@ from collections.abc import Mapping
 
 from pentaflow.config import Limits, Timeouts
 from tlsnodes.access_log import AccessLog
+from tlsnodes.passthrough.learning import LearntSessions
 from tlsnodes.proxy.base import ProxyBase
 from tlsnodes.proxy.rules import Route
 from tlsnodes.proxy.statistics import VserverStatistics
@@ -22,6 +23,7 @@ class PassthroughProxy(ProxyBase):
         pools: tuple[ServerPool, ...],
         names: NameTable[ServerPool],
         source: bool,
+        learnt: LearntSessions | None,
         ways: dict[str, Mapping[int, Route]],
         timeouts: Timeouts,
         limits: Limits,

@@ -4,6 +4,7 @@ A client's ClientHello is read whole and names its pool; a server of that gets w
 sides get what the other one sends.
 """
 
+import asyncio
 from ipaddress import ip_address
 
 import structlog
@@ -12,8 +13,10 @@ from pentaflow.addresses import with_port
 from tlsnodes.access_log import Access
 from tlsnodes.http.proxy_protocol import proxy_header
 from tlsnodes.passthrough.client_hello import Alert, HelloError, HelloReader
-from tlsnodes.persistence.affinity import ChosenBy
+from tlsnodes.passthrough.server_flight import ServerFlight
+from tlsnodes.persistence.affinity import AffinityRefusal, ChosenBy
 from tlsnodes.scheduling.ring import source_key
+from tlsnodes.statistics import Persisted
 
 from libc.stdint cimport uint8_t
 
@@ -25,6 +28,12 @@ from tlsnodes.stream.stream cimport PEER_CLOSED, Stream
 cdef double _LINGER_S = 2.0  # how long a connection that we closed is read on: see tlsnodes.proxy.client
 cdef int _READS_A_TURN = 16  # of up to 64 KiB; then others have their turn
 
+cdef dict _OUTCOMES = {
+    AffinityRefusal.MALFORMED: Persisted.MALFORMED,
+    AffinityRefusal.FOREIGN_VSERVER: Persisted.FOREIGN,
+    AffinityRefusal.FOREIGN_NAME: Persisted.FOREIGN,
+    AffinityRefusal.EXPIRED: Persisted.EXPIRED,
+}
 cdef object _SOURCE = ChosenBy.SOURCE
 cdef object _POLICY = ChosenBy.POLICY
 
@@ -121,6 +130,9 @@ cdef class PassedConnection(Stream):
         if self.phase == HELLO:
             self.proxy.handshake_failed("not finished")
             self.cut()
+        elif self.phase == HELD and self.wanted is not None:
+            self.wanted = None
+            self.choose_bound(None, None)
         elif self.phase == HELD:
             self.other.discard()
             self.server_unreachable("timed out")
@@ -229,13 +241,68 @@ cdef class PassedConnection(Stream):
     # ---- the server
 
     cdef int choose(self) except -1:
-        """Choose a server of the pool that the hello names, and connect to it."""
+        """Find the pool that the hello names, and the server that its session is bound to, if there is one."""
         cdef PassthroughProxy proxy = self.proxy.current()
         self.pool = proxy.names.maybe_find(self.hello.server_name) or proxy.pools[0]
+        wanted = None if proxy.learnt is None else proxy.learnt.maybe_key(self.hello)
+        if wanted is None:
+            return self.choose_bound(None, None)
+        key, by = wanted
+        record = proxy.learnt.store.maybe_copy(key)
+        if record is not None:
+            return self.choose_bound(record, by)
+        self.wanted = by
+        return proxy.run(self.look_up(proxy.learnt.store, key))
+
+    async def look_up(self, store, bytes key):
+        """Go on with what the store says."""
+        record = await store.get(key)
+        by = self.wanted
+        if by is None:  # it took too long, or nobody waits any more
+            return
+        self.wanted = None
+        try:
+            self.choose_bound(record, by)
+        except Exception as error:
+            self.fault(error)
+
+    cdef int choose_bound(self, record, by) except -1:
+        """Choose the server that `record` binds the client to, or else another one, and connect to it."""
+        cdef PassthroughProxy proxy = self.proxy.current()
+        cdef double now = proxy.poller.now
+        if self.pool not in proxy.pools:  # there is another configuration since the lookup began
+            return self.choose()
+        outcome = Persisted.NONE
+        if record is not None:
+            affinity = proxy.learnt.read(record, self.pool.name, self.hello, proxy.wall())
+            if isinstance(affinity, AffinityRefusal):
+                outcome = _OUTCOMES[affinity]
+            else:
+                outcome = Persisted.SERVER_GONE
+                for server_id in affinity.servers:
+                    server = self.pool.maybe_server(server_id)
+                    outcome = Persisted.SERVER_DOWN
+                    if self.pool.usable(server, now):
+                        proxy.statistics.persistence[Persisted.HONOURED] += 1
+                        proxy.statistics.chosen_by[by] += 1
+                        self.by = by
+                        # Elsewhere the client's session is not known.
+                        return self.no_server(self.pool.refusal()) if server.full else self.connect_to(server)
+        if proxy.learnt is not None:
+            proxy.statistics.persistence[outcome] += 1
         server = proxy.choose(self, ())
         if server is None:
             return self.no_server(self.pool.refusal())
         return self.connect_to(server)
+
+    cdef int learn(self) except -1:
+        """Note what the server has said of the session, for when the client resumes it."""
+        cdef PassthroughProxy proxy = self.proxy.current()
+        session = self.flight.session
+        self.flight = None
+        if session is not None and proxy.learnt is not None and self.pool in proxy.pools:
+            proxy.run(proxy.learnt.learn(session, self.pool.name, self.server.id, self.hello, proxy.wall()))
+        return 0
 
     cdef int no_server(self, str reason) except -1:
         """Refuse the client since nobody can serve it."""
@@ -272,6 +339,8 @@ cdef class PassedConnection(Stream):
         cdef bytes piece
         self.pool.connected(self.server)
         self.phase = RELAY
+        if proxy.learnt is not None:
+            self.flight = ServerFlight()
         self.patience_s = proxy.tunnel_s
         self.deadline = proxy.poller.now + proxy.response_s
         for piece in self.first:
@@ -308,6 +377,10 @@ cdef class PassedConnection(Stream):
         self.sent += size
         self.write(data, size)
         self.flush()
+        if self.flight is not None:
+            self.flight.feed((<const char *>data)[:size])
+            if self.flight.done:
+                self.learn()
         return 0
 
     cdef int server_ended(self) except -1:
@@ -367,9 +440,10 @@ cdef class PassedConnection(Stream):
         return 0
 
     cdef int let_go(self) except -1:
-        """There is no server any more."""
+        """There is no server any more, and none to come."""
         cdef ServerSide other = self.other
         self.other = None
+        self.wanted = None
         if other is not None:
             other.discard()
         if self.server is not None:
@@ -493,6 +567,7 @@ cdef class PassthroughProxy(ProxyBase):
         name: of the vserver.
         pools: its servers (`ServerPool`); the first one is for names that have no route.
         names: server name → pool (`NameTable`).
+        learnt: where sessions between clients and servers are known (`LearntSessions`); None: they are not.
         source: whether clients go by their address instead of the pool's policy.
         ways: pool's name → server id → how it is reached (`Route`, without TLS).
         timeouts: as configured.
@@ -509,6 +584,7 @@ cdef class PassthroughProxy(ProxyBase):
         tuple pools not None,
         names,
         bint source,
+        learnt,
         dict ways not None,
         timeouts,
         limits,
@@ -521,6 +597,8 @@ cdef class PassthroughProxy(ProxyBase):
         self.pools = pools
         self.names = names
         self.source = source
+        self.learnt = learnt
+        self.tasks = set()
         self.ways = ways
 
     @property
@@ -530,6 +608,13 @@ cdef class PassthroughProxy(ProxyBase):
 
     cdef int accept(self, int fd, bytes address, int port) except -1:
         (<PassedConnection>PassedConnection.__new__(PassedConnection)).begin(self, fd, address, port)
+        return 0
+
+    cdef int run(self, coroutine) except -1:
+        """Begin what waits for the store."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self.tasks.discard)
         return 0
 
     cdef PassthroughProxy current(self):
