@@ -19,6 +19,8 @@ class AlarmKind(StrEnum):
     NO_HEALTHY_NODE = "no_healthy_node"
     SWITCH_LOST = "switch_lost"
     NODE_CONFIGURATION = "node_configuration"
+    TICKET_KEYS = "ticket_keys"
+    UNKNOWN_TICKETS = "unknown_tickets"
 
 
 class AlarmKey(NamedTuple):

@@ -26,6 +26,7 @@ from controller.events import Event, EventKind, EventLog
 from controller.follower import create_follower_api
 from controller.health import Check, CheckKind, Outcome
 from controller.intents import Intent
+from controller.key_distribution import KeptKeys, KeyDistribution, maybe_seal, read_kept
 from controller.leadership import Role, RoleChange
 from controller.leading import Leadership
 from controller.operations import InForce, Operations
@@ -78,6 +79,7 @@ class Array:
         repository: Repository,
         hash_keys: Mapping[str, int],
         intents: Mapping[int, Intent],
+        kept_ticket_keys: KeptKeys,
         events: EventLog,
     ) -> None:
         """
@@ -88,6 +90,7 @@ class Array:
             repository: keeps hash keys.
             hash_keys: what it has kept, by name of the vserver.
             intents: what operators have set, by id of the node.
+            kept_ticket_keys: of an earlier leader.
             events: where to write down what happens.
         """
         self._pipeline = pipeline
@@ -113,6 +116,14 @@ class Array:
             self.core.balancing.connections,
             self._report_connections,
             tls=maybe_authority(configuration),
+        )
+        self.key_distribution = KeyDistribution(
+            self.core,
+            repository,
+            kept_ticket_keys,
+            epoch=epoch,
+            poller=lambda: self.poller,
+            dispatch=self.dispatch,
         )
         self._probe_key = secrets.randbits(64)
         self.sessions = [self._make_session(switch) for switch in configuration.switches]
@@ -144,6 +155,7 @@ class Array:
             group.create_task(self._keep_hash_keys())
             group.create_task(self._elect(group))
             group.create_task(self._advance())
+            group.create_task(self.key_distribution.run())
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Run another configuration, which `check_changeover` allows. Sessions with switches that remain go on."""
@@ -152,6 +164,7 @@ class Array:
         changes = self.core.reconfigure(configuration, self._make_hash_keys(configuration), time.monotonic_ns())
         self.connection_poller.nodes = self.core.nodes
         self.connection_poller.tls = maybe_authority(configuration)
+        self.key_distribution.reconfigure(configuration)
         sessions = {session.name: session for session in self.sessions}
         self.sessions = []
         for switch in configuration.switches:
@@ -300,6 +313,7 @@ class Controller:
         check_macs(configuration, "the configuration")
         check_capacity(self._pipeline.p4info, configuration, str(self._pipeline.p4info_path))
         maybe_authority(configuration)
+        maybe_seal(configuration)
 
     async def _in_force(self, repository: Repository) -> InForce:
         """What the store says, or, when nothing was ever pushed, what this controller was given."""
@@ -339,6 +353,7 @@ class Controller:
             repository=repository,
             hash_keys=await repository.hash_keys(),
             intents=intents,
+            kept_ticket_keys=await read_kept(repository, in_force.configuration),
             events=self._events,
         )
         operations = Operations(

@@ -12,13 +12,17 @@ from controller.alarms import AlarmKey, AlarmKind
 from controller.damping import Penalty
 from controller.events import EventKind, EventLog
 from controller.guard import MassFailureGuard, Verdict
-from controller.health import Check, Health, NodeHealth, Outcome, Transition
+from controller.health import Check, CheckKind, Health, NodeHealth, Outcome, Transition
 from controller.intents import Intent, IntentChange, Intents, serving_weights, survivors
 from controller.node_sets import NodeSet, node_sets
 from pentaflow.config import Configuration, NodeState
 from pentaflow.config import Health as HealthRule
 
+HOLD_BACK_S = 10.0
+"""How long a node that could serve, but for ticket keys, waits for them."""
+_TICKET_KEYS = Check(CheckKind.TICKET_KEYS)
 _NS_PER_MS = 1_000_000
+_NS_PER_S = 1_000_000_000
 _TRANSITION_EVENTS = {
     Health.UP: EventKind.NODE_UP,
     Health.DOWN: EventKind.NODE_DOWN,
@@ -44,6 +48,7 @@ class Availability:
         rule = configuration.controller.health
         self.guard = MassFailureGuard(rule.guard)
         self.health = {node_id: _unobserved(node_id, rule, now_ns) for node_id in self._nodes}
+        self._held_back: dict[int, int] = {}  # node id → since when only the want of ticket keys keeps it down
 
     def reconfigure(self, configuration: Configuration, now_ns: int) -> None:
         """Other nodes, or other rules, from now on. What was observed of a node stays while it is the same machine."""
@@ -70,6 +75,8 @@ class Availability:
             health = observed[node_id] if is_same else _unobserved(node_id, rule, now_ns)
             health.rise, health.fall, health.penalty.rule = rule.rise, rule.fall, rule.damping
             self.health[node_id] = health
+            if not is_same:
+                self._held_back.pop(node_id, None)
             is_wanted = partial(_is_made, node_id=node_id, switches=switches, served=served)
             if transition := health.retain(is_wanted, now_ns):
                 self._record(transition, now_ns)
@@ -92,6 +99,33 @@ class Availability:
         for transition in transitions:
             self._record(transition, now_ns)
         return bool(transitions)
+
+    def hold_back(self, behind: Collection[int], reason: str, now_ns: int) -> bool:
+        """Nodes that must not begin to serve for want of ticket keys: whether the health of a node changed.
+
+        One that all other checks find up for HOLD_BACK_S serves without: that is better than not at all.
+        """
+        transitions = []
+        for node_id, health in self.health.items():
+            held_since_ns = self._held_back.get(node_id)
+            if held_since_ns is None:
+                if node_id in behind and not health.is_answering:
+                    self._held_back[node_id] = now_ns
+                    transitions.append(health.hold_back(_TICKET_KEYS, reason, now_ns))
+                continue
+            if not health.is_held_back_by(_TICKET_KEYS):
+                self._held_back[node_id] = held_since_ns = now_ns
+            if node_id not in behind or now_ns - held_since_ns > HOLD_BACK_S * _NS_PER_S:
+                del self._held_back[node_id]
+                transitions.append(health.retain(lambda check: check != _TICKET_KEYS, now_ns))
+        for transition in filter(None, transitions):
+            self._record(transition, now_ns)
+        return any(transitions)
+
+    def may_serve(self) -> set[int]:
+        """Nodes that clients may reach now, as far as is known."""
+        states, down = self.intents.states(), self.down()
+        return {n for n in self._nodes if n not in down and states[n] is not NodeState.MAINTENANCE}
 
     def clear_penalty(self, node_id: int, now_ns: int) -> int:
         """An operator forgives a node that it flapped: the id of the event if its health changed, else 0."""

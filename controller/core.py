@@ -35,9 +35,11 @@ from controller.guard import Verdict
 from controller.health import Check, CheckKind, NodeHealth, Outcome
 from controller.history import History
 from controller.intents import Intent
+from controller.key_watch import KeyWatch
 from controller.plan import Plan
 from controller.preview import preview
 from controller.stations import Stations
+from controller.ticket_keys import TicketKeys
 from controller.views import Views
 from controller.withdrawal import announced_vips
 from pentaflow.config import AssignmentMode, Configuration, NodeState, Vserver
@@ -95,6 +97,9 @@ class Core:
         self._alarms = Alarms(events)
         self.agents = Agents()
         self._lagging: dict[str, str] = {}
+        self.ticket_keys = TicketKeys(events)
+        self.key_watch = KeyWatch(self.ticket_keys, self.availability)
+        self._key_alarms: dict[AlarmKey, str] = {}
         self._configure(configuration)
 
     def _configure(self, configuration: Configuration) -> None:
@@ -103,6 +108,7 @@ class Core:
         self._switches = {switch.name: switch for switch in configuration.switches}
         self._vservers = {vserver.id: vserver for vserver in configuration.vservers}
         self._vips = {vserver.name: vserver.vip for vserver in configuration.vservers}
+        self.key_watch.reconfigure(configuration)
 
     def reconfigure(
         self, configuration: Configuration, random_hash_keys: Mapping[int, int], now_ns: int
@@ -352,6 +358,14 @@ class Core:
         """An operator says that the nodes for which the map is held are really lost."""
         return self._follow(now_ns, self.availability.confirm(now_ns)) if self.availability.guard.is_holding else None
 
+    def watch_ticket_keys(self, now_ns: int) -> Changes | None:
+        """What follows from who has which ticket keys, and is shown which tickets; to be asked about once a second."""
+        alarms = self.key_watch.alarm_reasons(now_ns)
+        if alarms != self._key_alarms:
+            self._key_alarms = alarms
+            self._raise_alarms(now_ns)
+        return self._follow(now_ns) if self.key_watch.hold_back(now_ns) else None
+
     def alarms(self) -> list[Alarm]:
         """What is wrong now, oldest first."""
         return self._alarms.active()
@@ -429,7 +443,7 @@ class Core:
             reasons[AlarmKey(AlarmKind.SWITCH_LOST, switch)] = reason
         for node, reason in self._lagging.items():
             reasons[AlarmKey(AlarmKind.NODE_CONFIGURATION, node)] = reason
-        self._alarms.set(reasons, now_ns)
+        self._alarms.set(reasons | self._key_alarms, now_ns)
 
     # Buckets on demand.
 

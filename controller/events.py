@@ -35,6 +35,7 @@ class EventKind(StrEnum):
     FAILOVER_RELEASED = "failover_released"
     VIPS_WITHDRAWN = "vips_withdrawn"
     VIPS_ANNOUNCED = "vips_announced"
+    TICKET_KEY = "ticket_key"
     ALARM_RAISED = "alarm_raised"
     ALARM_CLEARED = "alarm_cleared"
 

@@ -29,6 +29,7 @@ class CheckKind(StrEnum):
 
     PATH = "path"
     MANAGEMENT = "management"
+    TICKET_KEYS = "ticket_keys"
 
 
 class Check(NamedTuple):
@@ -114,6 +115,18 @@ class NodeHealth:
         counter = self._counters.setdefault(check, _Counter())
         has_changed = counter.count(outcome, self.rise, self.fall)
         return self._judge(now_ns) if has_changed or self.penalty.is_held else None
+
+    def hold_back(self, check: Check, reason: str, now_ns: int) -> Transition | None:
+        """Down from now on, and until this check is `retain`ed no longer, whatever the others say."""
+        self._counters[check] = _Counter(state=Health.DOWN, failing_since_ns=now_ns, failure=reason)
+        return self._judge(now_ns)
+
+    def is_held_back_by(self, check: Check) -> bool:
+        """Whether it would be up but for this check."""
+        others = {other: counter.state for other, counter in self._counters.items() if other != check}
+        return Health.DOWN not in others.values() and any(
+            state is Health.UP and other.kind is CheckKind.PATH for other, state in others.items()
+        )
 
     def forget(self, switch: str, now_ns: int) -> Transition | None:
         """Drop the checks through a switch that was lost: they say nothing of the node any more."""

@@ -1,4 +1,4 @@
-"""What the controller keeps in the store, typed: configuration versions, intents, hash keys, answers, audit [O1].
+"""What the controller keeps in the store, typed: configuration versions, intents, keys, answers, audit [O1].
 
 | key | document |
 |---|---|
@@ -7,6 +7,7 @@
 | `configuration/texts/000000000001` | its text |
 | `intents/NODE` | what the operator wants of a node |
 | `hash-keys/VSERVER` | the key of the vserver's bucket hash |
+| `ticket-keys/VSERVER` | the keys of the vserver's TLS tickets, sealed |
 | `idempotency/KEY` | the answer that a request with this key got |
 | `audit/000000000001`, `audit-bounds` | who asked for what; which of it is kept |
 
@@ -38,6 +39,7 @@ _VERSIONS = "configuration/versions/"
 _TEXTS = "configuration/texts/"
 _INTENTS = "intents/"
 _HASH_KEYS = "hash-keys/"
+_TICKET_KEYS = "ticket-keys/"
 _IDEMPOTENCY = "idempotency/"
 _AUDIT = "audit/"
 _AUDIT_BOUNDS = "audit-bounds"
@@ -86,6 +88,12 @@ class HashKey(Document):
     """The 64-bit key of a vserver's bucket hash, in hexadecimal."""
 
     key: str = Field(pattern=r"^[0-9a-f]{16}$")
+
+
+class SealedKeys(Document):
+    """The ring of ticket keys of a vserver, sealed by who keeps it (`controller.sealing`)."""
+
+    sealed: str = Field(pattern=r"^[0-9a-f]+$", repr=False)
 
 
 class Answer(Document):
@@ -235,6 +243,25 @@ class Repository:
         ]
         for start in range(0, len(changes), MAX_CHANGES):
             await self._commit(changes[start : start + MAX_CHANGES])
+
+    # Ticket keys.
+
+    async def ticket_keys(self) -> dict[str, bytes]:
+        """By name of the vserver: sealed."""
+        found = await self._store.list(_TICKET_KEYS)
+        documents = {key.removeprefix(_TICKET_KEYS): _decode(SealedKeys, key, item) for key, item in found.items()}
+        return {vserver: bytes.fromhex(document.sealed) for vserver, document in documents.items()}
+
+    async def keep_ticket_keys(self, changes: Mapping[str, bytes | None]) -> None:
+        """Keep what is sealed for these vservers; None: nothing any more. Those of others stay."""
+        made: list[Change] = [
+            Delete(_TICKET_KEYS + vserver)
+            if sealed is None
+            else Put(_TICKET_KEYS + vserver, _encode(SealedKeys(sealed=sealed.hex())))
+            for vserver, sealed in changes.items()
+        ]
+        for start in range(0, len(made), MAX_CHANGES):
+            await self._commit(made[start : start + MAX_CHANGES])
 
     # Requests.
 

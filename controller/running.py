@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from controller.core import Core
+from controller.key_distribution import KeyDistribution
 from controller.operations import Operations
 from controller.repository import Repository
 from controller.southbound import SwitchSession
@@ -19,6 +20,7 @@ class RunningArray(Protocol):
     core: Core
     sessions: list[SwitchSession]
     poller: StatusPoller
+    key_distribution: KeyDistribution
 
     async def ask_connections(self, nodes: Collection[int]) -> None:
         """Have some nodes, by id, say now which connections are open."""
@@ -52,3 +54,8 @@ class Running:
     def poller(self) -> StatusPoller:
         """What nodes say of themselves."""
         return self.array.poller
+
+    @property
+    def key_distribution(self) -> KeyDistribution:
+        """What gives nodes their ticket keys."""
+        return self.array.key_distribution

@@ -216,6 +216,15 @@ class Moves(Model):
     max_split: Integer = Field(default=256, ge=1, le=65_536)
 
 
+class GivenTicketKeys(Model):
+    """TLS nodes get their ticket keys from the controller [P4], and resume each other's sessions.
+
+    What is in the store is sealed with the secret in `secret_file`; without one the keys end with the leader.
+    """
+
+    secret_file: Path | None = None
+
+
 class Controller(Model):
     """The controller itself. Of several one leads; when it is gone, another one after at most `lease_s`.
 
@@ -232,6 +241,7 @@ class Controller(Model):
     election: Election = Election()
     slots_per_node: Integer = Field(default=16, ge=1, le=16)
     moves: Moves = Moves()
+    ticket_keys: GivenTicketKeys | None = None
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

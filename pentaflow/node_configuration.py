@@ -52,6 +52,7 @@ class NodeConfiguration(BaseModel):
             pools=configuration.pools,
             store=configuration.store,
             files={str(path): content for path, content in files.items()},
+            has_given_ticket_keys=configuration.controller.ticket_keys is not None,
         )
 
     def pools_of(self, vserver: Vserver) -> tuple[Pool, ...]:

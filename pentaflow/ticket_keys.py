@@ -227,7 +227,7 @@ def advance(
         make_key: makes KEY_BYTES that nobody can guess.
     """
     # A clock that was set back must not make keys live longer.
-    keys = [replace(key, since_s=min(key.since_s, now_s)) for key in ring.keys]
+    keys = [key if key.since_s <= now_s else replace(key, since_s=now_s) for key in ring.keys]
     active = next((key for key in keys if key.state is KeyState.ACTIVE), None)
     following = next((key for key in keys if key.state is KeyState.PRE_DISTRIBUTED), None)
     retiring = [
@@ -246,7 +246,8 @@ def advance(
     if following is None:
         following = TicketKey(secret=make_key(), state=KeyState.PRE_DISTRIBUTED, since_s=now_s, version=version)
     first = () if active is None else (active,)
-    return KeyRing(keys=(*first, following, *retiring), is_wanted=is_wanted)
+    found = KeyRing(keys=(*first, following, *retiring), is_wanted=is_wanted)
+    return ring if found == ring else found
 
 
 def _first_ring(version: int, now_s: float, make_key: Callable[[], bytes]) -> KeyRing:
@@ -265,4 +266,4 @@ def _maybe_kept(key: TicketKey, rotation: Rotation, now_s: float, acknowledged: 
         since_s = min(since_s, now_s)
         if now_s - since_s >= rotation.lifetime_s:
             return None
-    return replace(key, unused_since_s=since_s)
+    return key if since_s == key.unused_since_s else replace(key, unused_since_s=since_s)

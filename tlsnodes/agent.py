@@ -19,6 +19,7 @@ from pentaflow.config import MutualTls
 from pentaflow.errors import ConfigurationError, HostError, PentaflowError
 from pentaflow.mutual import client_context
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.node import NodeOptions, RunningNode
 
 WAIT_S = 20.0
@@ -84,6 +85,29 @@ class Agent:
             self._leader = str(response.url.copy_with(raw_path=b"")).rstrip("/")
             return self._take(response)
         raise HostError("controller", failure)
+
+    async def next_ticket_keys(
+        self, client: httpx.AsyncClient, *, acknowledged: int, wait_s: float
+    ) -> TicketKeySet | None:
+        """The ticket keys that follow those of version `acknowledged`, which all workers have; None: not in time.
+
+        Raises:
+            HostError: the controller that leads does not give any now.
+        """
+        url = f"{self._leader}/agents/{self._name}/ticket-keys"
+        try:
+            response = await client.get(
+                url, params={"acknowledged": acknowledged, "wait_s": wait_s}, timeout=wait_s + _TIMEOUT_S
+            )
+            if response.status_code == httpx.codes.NOT_MODIFIED:
+                return None
+            if response.status_code == httpx.codes.OK:
+                return TicketKeySet.model_validate_json(response.content)
+        except httpx.HTTPError as error:
+            raise HostError("controller", f"{self._leader}: {str(error) or type(error).__name__}") from None
+        except ValidationError:
+            raise HostError("controller", f"{self._leader}: its ticket keys make no sense") from None
+        raise HostError("controller", f"{self._leader}: {_detail(response)}")
 
     def _take(self, response: httpx.Response) -> NodeConfiguration | None:
         if response.status_code == httpx.codes.NOT_MODIFIED:
@@ -164,10 +188,41 @@ async def _run(agent: Agent, options: NodeOptions) -> None:
 
 async def _run_node(agent: Agent, client: httpx.AsyncClient, first: NodeConfiguration, options: NodeOptions) -> None:
     node = RunningNode(options, first.node)
+    keeping = asyncio.create_task(_keep_ticket_keys(agent, client, node))
+    try:
+        await _follow(agent, client, first, node)
+    finally:
+        keeping.cancel()
 
+
+async def _keep_ticket_keys(agent: Agent, client: httpx.AsyncClient, node: RunningNode) -> None:
+    """Have the controller's ticket keys, and tell it which ones the node has."""
+    complaint = ""
+    while True:
+        if not node.wants_ticket_keys:
+            await asyncio.sleep(RETRY_S)
+            continue
+        try:
+            keys = await agent.next_ticket_keys(client, acknowledged=node.ticket_keys_version, wait_s=WAIT_S)
+            if keys is not None:
+                await node.give_ticket_keys(keys)
+            complaint = ""
+        except HostError as error:
+            if str(error) != complaint:
+                _log.warning("no ticket keys from a controller", reason=str(error))
+            complaint = str(error)
+            await asyncio.sleep(RETRY_S)
+
+
+async def _follow(agent: Agent, client: httpx.AsyncClient, first: NodeConfiguration, node: RunningNode) -> None:
     async def apply(configuration: NodeConfiguration) -> None:
         await node.apply(configuration)
         agent.ran(configuration.version)
+
+    async def begin() -> None:
+        if first.has_given_ticket_keys:
+            await node.wait_for_ticket_keys()
+        await apply(first)
 
     async def go_on() -> None:
         while True:
@@ -187,7 +242,7 @@ async def _run_node(agent: Agent, client: httpx.AsyncClient, first: NodeConfigur
         if configuration is not None:
             await apply(configuration)
 
-    await node.run(lambda: apply(first), go_on, reload)
+    await node.run(begin, go_on, reload)
 
 
 async def _next(agent: Agent, client: httpx.AsyncClient) -> NodeConfiguration:

@@ -1,7 +1,7 @@
 """The node's management address [N8] (shell): what its supervisor knows, over HTTP or, with mutual TLS, HTTPS.
 
-`GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /open-connections` and
-`/reload` are for controllers.
+`GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /open-connections`,
+`PUT /ticket-keys` and `POST /reload` are for controllers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,9 +21,11 @@ from starlette.routing import Route
 
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.mutual import CONTROLLER, maybe_peer_names
+from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.metrics import metrics_text
 from tlsnodes.open_question import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
+MAX_TICKET_KEYS_BYTES = 16 << 20
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -34,6 +37,7 @@ class ManagedNode:
         describe: the status document.
         vservers: names of those that are served.
         count_open: the answer to a question about open connections; HostError: not all workers have answered.
+        give_ticket_keys: takes them; HostError: the node makes its own.
         reload: takes the configuration from where it comes from; the version that runs then. A PentaflowError: the old
             one goes on.
     """
@@ -41,6 +45,7 @@ class ManagedNode:
     describe: Callable[[], Awaitable[dict[str, Any]]]
     vservers: Callable[[], list[str]]
     count_open: Callable[[Question], Awaitable[dict[str, Any]]]
+    give_ticket_keys: Callable[[TicketKeySet], Awaitable[None]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -66,6 +71,20 @@ def create_management(node: ManagedNode) -> Starlette:
         except HostError as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
 
+    async def ticket_keys(request: Request) -> Response:
+        _check_controller(request)
+        try:
+            keys = TicketKeySet.model_validate_json(await _body(request, MAX_TICKET_KEYS_BYTES))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}") from None
+        try:
+            await node.give_ticket_keys(keys)
+        except HostError as error:
+            raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
+        return JSONResponse({"version": keys.version}, headers=_NO_STORE)
+
     async def reload(request: Request) -> Response:
         _check_controller(request)
         await _body(request, 0)
@@ -80,6 +99,7 @@ def create_management(node: ManagedNode) -> Starlette:
         Route("/status", status, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
         Route("/open-connections", open_connections, methods=["POST"]),
+        Route("/ticket-keys", ticket_keys, methods=["PUT"]),
         Route("/reload", reload, methods=["POST"]),
     ]
     paths = [route.path for route in routes]

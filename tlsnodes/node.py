@@ -17,10 +17,11 @@ import uvicorn
 
 from pentaflow.addresses import with_port
 from pentaflow.config import MutualTls, Node, is_loopback
-from pentaflow.errors import ConfigurationError, PentaflowError
+from pentaflow.errors import ConfigurationError, HostError, PentaflowError
 from pentaflow.mutual import PeerProtocol, load_identity, server_context
 from pentaflow.node_configuration import NodeConfiguration
 from pentaflow.serving import HttpServer, listen
+from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.management import ManagedNode, create_management
 from tlsnodes.merging import merge_open, merge_statuses
 from tlsnodes.notify import notify
@@ -29,6 +30,8 @@ from tlsnodes.statistics import servers_by_pool
 from tlsnodes.supervisor import Supervisor, Vips, WorkerOptions
 
 MAX_MANAGEMENT_CONNECTIONS = 256
+TICKET_KEYS_WAIT_S = 5.0
+"""How long a node that starts waits for its controller's ticket keys."""
 _PER_WORKER = ("number", "pid", "restarts", "open_connections", "cpu_s", "access_log_lost")
 
 _log = structlog.get_logger()
@@ -69,6 +72,8 @@ async def run_node(
     node = RunningNode(options, configuration.node)
 
     async def begin() -> None:
+        if configuration.has_given_ticket_keys:
+            await node.wait_for_ticket_keys()
         await node.apply(configuration)
 
     async def go_on() -> None:
@@ -109,6 +114,10 @@ class RunningNode:
         self._began = time.monotonic()
         self._reload: Callable[[], Awaitable[None]] | None = None
         self._reloading: set[asyncio.Task[None]] = set()
+        self._serving: asyncio.Task[None] | None = None
+        self._server = self._make_server()
+        self._is_waiting = False
+        self._has_ticket_keys = asyncio.Event()
         self._supervisor = Supervisor(options.workers, _vips(node) if options.holds_vips else None)
 
     async def run(
@@ -120,7 +129,8 @@ class RunningNode:
         """Run until `go_on` ends or the task is cancelled: then open requests finish.
 
         Args:
-            begin: applies the first configuration; the management address answers after that.
+            begin: applies the first configuration; the management address answers after that, unless ticket keys are
+                waited for.
             go_on: whatever is to be done from then on.
             reload: fetches the configuration anew and applies it; for SIGHUP and the management address.
 
@@ -129,13 +139,10 @@ class RunningNode:
         """
         self._reload = reload
         loop = asyncio.get_running_loop()
-        server = self._server()
-        serving: asyncio.Task[None] | None = None
         try:
             await self._supervisor.start()
             await begin()
-            listener = listen(self._management.host, self._management.port, self._place)
-            serving = asyncio.create_task(server.serve(sockets=[listener]))  # which closes it
+            self._serve_management()
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             await go_on()
         finally:
@@ -145,9 +152,50 @@ class RunningNode:
                 await self._supervisor.drain()
             finally:
                 await self._supervisor.end()
-                server.should_exit = True
-                if serving is not None:
-                    await serving
+                self._server.should_exit = True
+                if self._serving is not None:
+                    await self._serving
+
+    def _serve_management(self) -> None:
+        if self._serving is None:
+            listener = listen(self._management.host, self._management.port, self._place)
+            self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))  # which closes it
+
+    async def wait_for_ticket_keys(self) -> None:
+        """Have the controller's ticket keys before the first client comes; without them, no ticket is made.
+
+        Raises:
+            HostError: the management address, where they come to, cannot be listened on.
+        """
+        self._serve_management()
+        self._is_waiting = True
+        try:
+            await asyncio.wait_for(self._has_ticket_keys.wait(), TICKET_KEYS_WAIT_S)
+        except TimeoutError:
+            _log.warning("no controller gives ticket keys: no tickets are made until one does", node=self._node.name)
+
+    async def give_ticket_keys(self, keys: TicketKeySet) -> None:
+        """The controller gives these.
+
+        Raises:
+            HostError: this node is configured to make its own.
+        """
+        configuration = self._supervisor.configuration
+        if configuration is not None and not configuration.has_given_ticket_keys:
+            raise HostError(f"node {self._node.name}", "its configuration says nothing of controller.ticket_keys")
+        await self._supervisor.give_ticket_keys(keys)
+        self._has_ticket_keys.set()
+
+    @property
+    def wants_ticket_keys(self) -> bool:
+        """Whether the controller's ticket keys are waited for, or in use."""
+        configuration = self._supervisor.configuration
+        return self._is_waiting if configuration is None else configuration.has_given_ticket_keys
+
+    @property
+    def ticket_keys_version(self) -> int:
+        """Of the controller's ticket keys; 0: there are none."""
+        return self._supervisor.ticket_keys.given_version
 
     async def apply(self, configuration: NodeConfiguration) -> None:
         """Serve another configuration.
@@ -167,9 +215,13 @@ class RunningNode:
             address = with_port(vserver.vip, vserver.port)
             _log.info("serving", node=self._node.name, vserver=vserver.name, address=address)
 
-    def _server(self) -> HttpServer:
+    def _make_server(self) -> HttpServer:
         managed = ManagedNode(
-            describe=self.describe, vservers=self._vservers, count_open=self._count_open, reload=self._reload_now
+            describe=self.describe,
+            vservers=self._vservers,
+            count_open=self._count_open,
+            give_ticket_keys=self.give_ticket_keys,
+            reload=self._reload_now,
         )
         settings = uvicorn.Config(
             create_management(managed),

@@ -1,4 +1,4 @@
-"""For nodes' agents [N9]: their part of the configuration, and their reports. Over mutual TLS only.
+"""For nodes' agents [N9]: their part of the configuration, ticket keys [P4], and their reports. Over mutual TLS only.
 
 Not in the OpenAPI document: these are no operator's business.
 """
@@ -79,6 +79,29 @@ async def configuration(
             await asyncio.wait_for(changed.wait(), max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+
+
+@router.get("/{name}/ticket-keys")
+async def ticket_keys(
+    request: Request,
+    name: Agent,
+    acknowledged: Annotated[int, Query(ge=0, description="The version that all workers of the node have.")] = 0,
+    wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0,
+) -> Response:
+    """The ticket keys that the node should have; 304 when it has them, and no others come in time."""
+    running: Running = request.app.state.running
+    distribution = running.key_distribution
+    running.core.ticket_keys.acknowledge(name, acknowledged, time.monotonic_ns())
+    deadline = time.monotonic() + wait_s
+    while True:
+        changed, keys = distribution.changed, distribution.handed_out()
+        if keys is not None and keys.version != acknowledged:
+            headers = {"Cache-Control": "no-store"}
+            return Response(keys.model_dump_json(), media_type="application/json", headers=headers)
+        try:
+            await asyncio.wait_for(changed.wait(), max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED)
 
 
 @router.put("/{name}/report", status_code=HTTPStatus.NO_CONTENT)

@@ -7,7 +7,18 @@ from http import HTTPStatus
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
-from controller.api import agents, configuration, events, intents, metrics, objects, plans, problems, state
+from controller.api import (
+    agents,
+    configuration,
+    events,
+    intents,
+    metrics,
+    objects,
+    plans,
+    problems,
+    state,
+    ticket_keys,
+)
 from controller.api.access import Authenticator
 from controller.api.description import ERRORS, describe
 from controller.api.limits import BodyLimit
@@ -63,6 +74,7 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
         objects.router,
         configuration.router,
         plans.router,
+        ticket_keys.router,
         events.router,
         metrics.router,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,8 @@ from controller.health import Health
 from controller.on_demand import Fate
 from controller.running import Running
 from controller.southbound import SessionState
+from pentaflow.modes import NodeKind
+from pentaflow.ticket_keys import KeyState
 
 _PREFIX = "pentaflow_controller"
 
@@ -34,6 +37,7 @@ class ControllerCollector(Collector):
         yield from self._collect_nodes()
         yield from self._collect_switches()
         yield from self._collect_map()
+        yield from self._collect_ticket_keys()
         core = self._running.core
         yield _gauge("configuration_version", "The version in force.", self._running.operations.in_force.number)
         yield _gauge("alarms", "Alarms that are active.", len(core.alarms()))
@@ -80,6 +84,26 @@ class ControllerCollector(Collector):
         unassigned = sum(int(np.count_nonzero(found == UNASSIGNED)) for found in bucket_map.buckets.values())
         yield _gauge("buckets_unassigned", "Buckets without a slot.", unassigned)
         yield _gauge("buckets_split", "Buckets that are split.", len(bucket_map.splits))
+
+    def _collect_ticket_keys(self) -> Iterator[Metric]:
+        core, now_s = self._running.core, time.time()
+        age = GaugeMetricFamily(
+            f"{_PREFIX}_ticket_key_age_seconds", "For how long the active key has been that.", labels=("vserver",)
+        )
+        held = GaugeMetricFamily(f"{_PREFIX}_ticket_keys", "Keys of a vserver, by state.", labels=("vserver", "state"))
+        current = GaugeMetricFamily(
+            f"{_PREFIX}_node_ticket_keys_current", "1 for nodes that have the keys handed out.", labels=("node",)
+        )
+        for vserver, ring in core.ticket_keys.rings.rings.items():
+            if active := ring.maybe(KeyState.ACTIVE):
+                age.add_metric((vserver,), max(0.0, now_s - active.since_s))
+            for state in KeyState:
+                held.add_metric((vserver, state), sum(key.state is state for key in ring.keys))
+        if core.configuration.controller.ticket_keys is not None:
+            for node in core.configuration.nodes:
+                if node.kind is NodeKind.TLS:
+                    current.add_metric((node.name,), core.ticket_keys.is_current(node.name))
+        yield from (age, held, current)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -203,6 +203,28 @@ def apply(
     _print(client.change("POST", f"/plans/{quote(plan_id, safe='')}/apply").document, as_json, tables.plan)
 
 
+class KeyAction(StrEnum):
+    """What is done with ticket keys."""
+
+    ROTATE = "rotate"
+
+
+def ticket_keys(
+    client: Client,
+    action: Annotated[KeyAction | None, typer.Argument(help="Without, they are shown.")] = None,
+    vserver: Annotated[str, typer.Argument(metavar="[VSERVER]", autocompletion=_complete_vserver)] = "",
+    as_json: Json = False,
+) -> None:
+    """The keys of TLS tickets, and which nodes have them; `rotate VSERVER` has the next one take over."""
+    if action is None:
+        _print(client.get("/ticket-keys"), as_json, tables.ticket_keys)
+        return
+    if not vserver:
+        raise ConfigurationError("ticket-keys rotate", "needs the name of a vserver")
+    answer = client.change("POST", f"/ticket-keys/{quote(vserver, safe='')}/rotate")
+    _print(answer.document, as_json, lambda ring: f"{vserver}: the next key takes over as soon as all nodes have it")
+
+
 def explain(
     client: Client,
     vserver: VserverName,
@@ -335,7 +357,7 @@ def _read(path: Path) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the operator's commands to the command line."""
-    looking = (status, top, nodes, servers, vservers, buckets, explain, events)
+    looking = (status, top, nodes, servers, vservers, buckets, explain, events, ticket_keys)
     changing = (plan, apply, drain, push, rollback, versions)
     for command in (*looking, *changing):
         app.command(rich_help_panel=_PANEL)(asking(command))

@@ -23,6 +23,7 @@ _STYLES = {
     "reconciling": "yellow",
     "backup": "yellow",
     "draining": "yellow",
+    "retiring": "yellow",
     "maintenance": "cyan",
 }
 _MS_PER_S = 1000
@@ -249,3 +250,20 @@ def versions(rows: Iterable[Mapping[str, Any]]) -> Table:
 def moment(at_ms: float) -> str:
     """A time of day, with the date, in UTC."""
     return datetime.fromtimestamp(at_ms / _MS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def ticket_keys(found: Mapping[str, Any]) -> RenderableType:
+    """`GET /ticket-keys`."""
+    if not found["version"]:
+        return "nodes make ticket keys of their own"
+    keys = _table("vserver", "key", "state", ">for")
+    for ring in found["vservers"]:
+        for key in ring["keys"]:
+            keys.add_row(ring["name"], key["name"], _word(key["state"]), duration(key["age_s"]))
+    nodes = _table("node", ">version", "has all", "counts")
+    for row in found["nodes"]:
+        nodes.add_row(
+            row["node"], str(row["version"]), *("yes" if row[name] else "no" for name in ("current", "counts"))
+        )
+    where = "kept sealed in the store" if found["kept"] else "kept in the leader's memory only"
+    return Group(f"version {found['version']}, {where}", "", keys, "", nodes)

@@ -17,6 +17,7 @@ import httpx
 from support.certificates import Authority, make_certificate
 from support.node_load import steady_load
 from support.ports import free_port
+from support.resumption import come_again, resuming_load
 from support.tlsnode import RunningNode, node_document, scripted_server
 from support.virtual_array import eventually
 
@@ -264,3 +265,49 @@ async def test_only_the_nodes_own_certificate_gets_its_configuration(tmp_path: P
             assert (await own.put("/agents/node1/report", json={"version": -1})).status_code == 422
             assert (await own.put("/agents/node1/report", json={"version": 1})).status_code == 204
             assert (await row(own))["configuration_version"] == 1
+
+
+async def test_a_node_with_an_agent_and_one_with_a_file_resume_each_others_sessions(tmp_path: Path) -> None:
+    async with arena(tmp_path) as field, AsyncExitStack() as stack:
+        certificate, key = field.identity("node2")
+        second = {
+            "name": "node2",
+            "id": 2,
+            "mac": "02:00:00:00:00:02",
+            "management": f"127.0.0.1:{free_port()}",
+            "management_tls": {"ca": str(field.ca), "certificate": str(certificate), "key": str(key)},
+        }
+        (vserver,) = field.document["vservers"]
+        field.document["nodes"].append(field.document["nodes"][0] | second)
+        field.document["controller"]["ticket_keys"] = {}
+        field.configuration.write_text(json.dumps(field.document))
+        other = field.document | {"vservers": [vserver | {"port": free_port()}]}
+        file = tmp_path / "node2.yaml"
+        file.write_text(json.dumps(other))
+        await stack.enter_async_context(field.process("controller.log", "controller", field.configuration))
+        await stack.enter_async_context(field.process("node1.log", *field.agent()))
+        await stack.enter_async_context(field.process("node2.log", "node", file, "node2", "--vips", "external"))
+        client = await stack.enter_async_context(field.client("controller"))
+        await until_version(client, 1)
+
+        async def until_all_have(but: str) -> str:
+            async with asyncio.timeout(90):
+                while True:
+                    found = (await client.get("/ticket-keys")).json()
+                    states = {key["state"]: key["name"] for ring in found["vservers"] for key in ring["keys"]}
+                    active: str | None = states.get("active")
+                    if active not in (None, but) and all(node["current"] for node in found["nodes"]):
+                        assert active
+                        return active
+                    await asyncio.sleep(0.05)
+
+        active = await until_all_have("")
+        async with resuming_load([vserver["port"], other["vservers"][0]["port"]]) as load:
+            for _ in range(2):
+                assert (await client.post("/ticket-keys/web/rotate")).status_code == 202
+                active = await until_all_have(active)
+                await come_again(load, 20)
+        assert (load.failures, load.full) == ([], 0)
+        for node in field.document["nodes"]:
+            status = (await client.get(f"https://{node['management']}/status")).json()
+            assert status["ticket_keys"]["names"]["web"][0] == active

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from support.resumption import Resumptions, resuming_load
-from support.tlsnode import RunningNode, node_document, running_node, scripted_server, wait_until
+from support.resumption import Resumptions, come_again, resuming_load
+from support.tlsnode import RunningNode, node_document, running_node, scripted_server
 
 
 async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -19,11 +19,6 @@ async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def key_names(node: RunningNode, vserver: str = "web") -> list[str]:
     names: list[str] = (await node.status())["ticket_keys"]["names"][vserver]
     return names
-
-
-async def come_again(load: Resumptions, times: int) -> None:
-    enough = load.resumed + times
-    await wait_until(lambda: load.resumed >= enough, timeout_s=60)
 
 
 async def until_rotated(node: RunningNode, load: Resumptions, times: int) -> None:

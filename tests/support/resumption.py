@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.tlsnode import wait_until
+
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -75,6 +77,12 @@ async def resuming_load(ports: Sequence[int], clients: int = 4) -> AsyncIterator
     finally:
         is_over = True
         await asyncio.gather(*tasks)
+
+
+async def come_again(load: Resumptions, times: int) -> None:
+    """Wait until so many more sessions have been resumed."""
+    enough = load.resumed + times
+    await wait_until(lambda: load.resumed >= enough, timeout_s=60)
 
 
 async def s_client(port: int, *options: str | Path) -> str:

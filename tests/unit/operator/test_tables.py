@@ -78,3 +78,22 @@ def test_no_alarms_and_an_alarm() -> None:
     assert text_of(tables.alarms([])) == "no alarms\n"
     row = {"kind": "switch_lost", "subject": "s1", "reason": "[no] answer", "since_s": 61}
     assert text_of(tables.alarms([row])).splitlines()[1].split(maxsplit=2)[2] == "1 min 1 s  [no] answer"
+
+
+def test_ticket_keys_and_who_has_them() -> None:
+    ring = {
+        "name": "web",
+        "rotation_wanted": False,
+        "keys": [{"name": "0a1b2c3d", "state": "active", "age_s": 61.5}],
+    }
+    holders = [
+        {"node": "n1", "version": 7, "current": True, "counts": True},
+        {"node": "n2", "version": 0, "current": False, "counts": False},
+    ]
+    found = {"version": 7, "kept": True, "vservers": [ring], "nodes": holders}
+    lines = [line.split() for line in text_of(tables.ticket_keys(found)).splitlines()]
+    assert ["web", "0a1b2c3d", "active", "1", "min", "1", "s"] in lines
+    assert ["n1", "7", "yes", "yes"] in lines
+    assert ["n2", "0", "no", "no"] in lines
+    nothing = {"version": 0, "kept": False, "vservers": [], "nodes": []}
+    assert tables.ticket_keys(nothing) == "nodes make ticket keys of their own"
