@@ -309,7 +309,10 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     head = await node.curl("--head", f"{base}/status")
     assert head.exit_status == 0, head
     for arguments, line in (
-        ((f"{base}/",), "404 Not Found: there is only /status, /metrics, /open-connections and /reload"),
+        (
+            (f"{base}/",),
+            "404 Not Found: there is only /status, /metrics, /open-connections, /ticket-keys and /reload",
+        ),
         (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET, HEAD"),
         (
             ("--request", "POST", "--data", "x", f"{base}/reload"),
