@@ -136,7 +136,9 @@ def _server(what: str, folder: Path, files: dict[str, str], command: Sequence[st
     """A process that listens when the block begins; yields its id."""
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_text(text)
+        path = folder / name
+        path.touch(mode=0o600)  # some are secret
+        path.write_text(text)
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(

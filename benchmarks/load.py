@@ -28,6 +28,8 @@ THINK_S = 0.02
 S_TIME_S = 600
 S_TIME_PROCESSES = 4
 S_TIME_CIPHERS = ("-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "-ciphersuites", SUITE)
+#: s_time writes "HTTP/1.0" behind it; without a Host field its request would be refused.
+PAGE = f"/small HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nX-Rest:"
 PER_CPU_SECOND, PER_SECOND = "in a second of the proxy's processor", "in a second, as clients saw it"
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -66,12 +68,13 @@ class Report:
     latency_s: Mapping[int, float]
 
 
-def requests(proxy: Proxy, profile: Profile, path: str) -> Spent:
+def requests(proxy: Proxy, profile: Profile, path: str, *, cookie: str = "") -> Spent:
     """Answers to `GET /path` over connections that stay, one request at a time on each, as fast as it goes."""
+    fields = ("-H", f"Cookie: {cookie}") if cookie else ()
     with running(proxy) as lab:
-        wrk(lab, path, WARM_UP_S)
+        wrk(lab, path, WARM_UP_S, *fields)
         began = lab.cpu_s()
-        report = wrk(lab, path, _seconds(profile))
+        report = wrk(lab, path, _seconds(profile), *fields)
         return Spent(done=report.requests, seconds=report.seconds, cpu_s=lab.cpu_s() - began)
 
 
@@ -155,7 +158,7 @@ def parse_wrk(text: str) -> Report:
 def handshakes(proxy: Proxy, profile: Profile, version: str, *, resumed: bool) -> Spent:
     """Handshakes of new TCP connections, which the client closes; `version` is 1.2 or 1.3."""
     # A ticket of TLS 1.3 comes after the handshake: s_time reads it only where it reads a page, too.
-    page = ["-www", "/small"] if resumed and version == "1.3" else []
+    page = ["-www", PAGE] if resumed and version == "1.3" else []
     options = ["-reuse" if resumed else "-new", f"-tls{version.replace('.', '_')}", *S_TIME_CIPHERS, *page]
     with running(proxy) as lab, _s_time(lab, options) as count:
         time.sleep(WARM_UP_S)

@@ -15,6 +15,9 @@ from benchmarks.harness import Benchmark, Peer, Profile
 
 HOST = "127.0.0.1"
 CHAIN, KEY, CHAIN_AND_KEY = "web.pem", "web.key", "web.both.pem"
+VSERVER, VSERVER_ID, SERVER_ID = "web", 1, 1
+SESSION_COOKIE = "session"
+SECRET, COOKIE_SECRET = "cookie.key", bytes(32)
 MAX_CONNECTIONS = 8000
 """Of clients; a proxy may have as many to the back end again."""
 
@@ -101,19 +104,22 @@ class Proxy(StrEnum):
     """What stands between the clients and the back end: one worker, one thread."""
 
     NODE = "node"
+    NODE_WITH_COOKIES = "node-with-cookies"
+    NODE_WITH_TICKETS = "node-with-tickets"
     HAPROXY = "haproxy"
     NGINX = "nginx"
 
     def files(self, port: int, back_end: int) -> Mapping[str, str]:
-        """The configuration, by file name; it names the certificate's files in the same folder.
+        """The configuration, then what it needs, by file name; it names the certificate's files in the same folder.
 
         Args:
             port: where it listens.
             back_end: the port of the only server.
         """
         match self:
-            case Proxy.NODE:
-                return {"array.yaml": json.dumps(node_document(port, back_end))}
+            case Proxy.NODE | Proxy.NODE_WITH_COOKIES | Proxy.NODE_WITH_TICKETS:
+                document = node_document(port, back_end, _PERSISTENCE.get(self, {}))
+                return {"array.yaml": json.dumps(document), SECRET: f"{COOKIE_SECRET.hex()}\n"}
             case Proxy.HAPROXY | Proxy.NGINX:
                 template = _HAPROXY if self is Proxy.HAPROXY else _NGINX
                 text = template.format(
@@ -134,7 +140,7 @@ class Proxy(StrEnum):
     def command(self, folder: Path) -> Sequence[str]:
         """Its command line, run in the folder of its files."""
         match self:
-            case Proxy.NODE:
+            case Proxy.NODE | Proxy.NODE_WITH_COOKIES | Proxy.NODE_WITH_TICKETS:
                 node = ("node", "array.yaml", "n1", "--workers", "1", "--vips", "external")
                 return [sys.executable, "-m", "pentaflow", "--log-level", "warning", *node]
             case Proxy.HAPROXY:
@@ -145,7 +151,13 @@ class Proxy(StrEnum):
     @property
     def is_installed(self) -> bool:
         """Whether it can be measured here."""
-        return self is Proxy.NODE or shutil.which(self) is not None
+        return self not in {Proxy.HAPROXY, Proxy.NGINX} or shutil.which(self) is not None
+
+
+_PERSISTENCE: Mapping[Proxy, Mapping[str, object]] = {
+    Proxy.NODE_WITH_COOKIES: {"cookie": {"session_cookie": SESSION_COOKIE, "secret_file": SECRET}},
+    Proxy.NODE_WITH_TICKETS: {"ticket": {}},
+}
 
 
 def nginx_command(folder: Path) -> Sequence[str]:
@@ -153,20 +165,21 @@ def nginx_command(folder: Path) -> Sequence[str]:
     return ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
 
 
-def node_document(port: int, back_end: int) -> dict[str, object]:
+def node_document(port: int, back_end: int, persistence: Mapping[str, object]) -> dict[str, object]:
     """The node's configuration: one vserver on loopback, one server; the array around it is not there."""
     return {
         "switches": [{"name": "s1", "grpc": f"{HOST}:1", "ports": [1], "probe_address": "10.0.0.254"}],
         "nodes": [{"name": "n1", "id": 1, "mac": "02:00:00:00:01:01", "ports": {"s1": 1}, "management": f"{HOST}:0"}],
-        "pools": [{"name": "servers", "servers": [{"name": "w1", "id": 1, "address": f"{HOST}:{back_end}"}]}],
+        "pools": [{"name": "servers", "servers": [{"name": "w1", "id": SERVER_ID, "address": f"{HOST}:{back_end}"}]}],
         "vservers": [
             {
-                "name": "web",
-                "id": 1,
+                "name": VSERVER,
+                "id": VSERVER_ID,
                 "vip": HOST,
                 "port": port,
                 "tls": {"certificate": CHAIN, "key": KEY},
                 "pool": "servers",
+                "persistence": persistence,
             }
         ],
     }
@@ -181,6 +194,14 @@ def against_proxies(
         for proxy in (Proxy.HAPROXY, Proxy.NGINX)
     )
     return Benchmark(name=name, unit=unit, better=better, sample=partial(sample, Proxy.NODE), peers=peers)
+
+
+def against_no_persistence(
+    *, name: str, unit: str, proxy: Proxy, sample: Callable[[Proxy, Profile], Mapping[str, float]]
+) -> Benchmark:
+    """A row that measures what persistence costs a node: more is better, and 1 is nothing at all."""
+    peer = Peer(name="the node without it", is_installed=lambda: True, sample=partial(sample, Proxy.NODE))
+    return Benchmark(name=name, unit=unit, better=Better.MORE, sample=partial(sample, proxy), peers=(peer,))
 
 
 def _is_installed(proxy: Proxy) -> bool:

@@ -79,7 +79,7 @@ def test_memory_is_the_proportional_set_size() -> None:
 
 
 def test_the_node_s_configuration_is_one_that_it_takes() -> None:
-    configuration = Configuration.model_validate(node_document(8443, 8080))
+    configuration = Configuration.model_validate(node_document(8443, 8080, {}))
     (vserver,) = configuration.vservers
     assert vserver.tls is not None
     assert (str(vserver.vip), vserver.port, str(vserver.tls.certificate)) == ("127.0.0.1", 8443, CHAIN)
@@ -88,7 +88,7 @@ def test_the_node_s_configuration_is_one_that_it_takes() -> None:
 
 @pytest.mark.parametrize("proxy", Proxy)
 def test_every_proxy_listens_and_forwards_where_it_is_told(proxy: Proxy) -> None:
-    ((name, text),) = proxy.files(18443, 18080).items()
+    name, text = next(iter(proxy.files(18443, 18080).items()))
     assert "18443" in text
     assert "18080" in text
     assert any(name in word for word in proxy.command(Path("/folder")))
