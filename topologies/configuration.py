@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import yaml
 
 from topologies.model import GRPC_PORT, NODE_STATUS_PORT, REST_PORT, SERVER_PORT, Role, Topology
@@ -11,28 +9,35 @@ from topologies.model import GRPC_PORT, NODE_STATUS_PORT, REST_PORT, SERVER_PORT
 POOL = "servers"
 SESSION_COOKIE = "session"
 
+# What the configuration names, in its own folder.
+CERTIFICATE, KEY = "server.pem", "server.key"
+COOKIE_SECRET = "cookie.key"
+TICKET_SECRET = "tickets.key"
+MANAGEMENT_CA = "management-ca.pem"
+NODE_CERTIFICATE, NODE_KEY = "nodes.pem", "nodes.key"
+CONTROLLER_CERTIFICATE, CONTROLLER_KEY = "controller.pem", "controller.key"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VserverFiles:
-    """The files that the configuration names; relative paths are taken from its own folder."""
 
-    certificate: str
-    key: str
-    cookie_secret: str
-
-
-def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str) -> str:
+def configuration_yaml(topology: Topology, *, hash_key: str) -> str:
     """The YAML document of `pentaflow.config` for `topology`.
 
     Args:
         topology: what is to run.
-        files: certificate, key and cookie secret of every vserver.
         hash_key: 16 hexadecimal digits, the key of the bucket hash.
     """
     document = {
         "controller": {
             "rest": f"{topology.controller.management.ip}:{REST_PORT}",
             "rest_is_open": True,  # in namespaces of its own
+            "health": {
+                "management": {
+                    "protocol": "https",
+                    "ca": MANAGEMENT_CA,
+                    "certificate": CONTROLLER_CERTIFICATE,
+                    "key": CONTROLLER_KEY,
+                }
+            },
+            "ticket_keys": {"secret_file": TICKET_SECRET},
         },
         "switches": [
             {
@@ -53,7 +58,7 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "mac": n.mac,
                 "ports": topology.ports_to(n),
                 "management": f"{n.management.ip}:{NODE_STATUS_PORT}",
-                "management_is_open": True,  # in namespaces of its own
+                "management_tls": {"ca": MANAGEMENT_CA, "certificate": NODE_CERTIFICATE, "key": NODE_KEY},
             }
             for n in topology.of(Role.NODE)
             if n.management
@@ -74,10 +79,11 @@ def configuration_yaml(topology: Topology, files: VserverFiles, *, hash_key: str
                 "vip": str(v.vip),
                 "port": v.port,
                 "hash_key": hash_key,
-                "tls": {"certificate": files.certificate, "key": files.key},
+                "tls": {"certificate": CERTIFICATE, "key": KEY},
                 "pool": POOL,
                 "persistence": {
-                    "cookie": {"session_cookie": SESSION_COOKIE, "secret_file": files.cookie_secret},
+                    "cookie": {"session_cookie": SESSION_COOKIE, "secret_file": COOKIE_SECRET},
+                    "ticket": {},
                 },
             }
             for number, v in enumerate(topology.vips, start=1)

@@ -44,3 +44,9 @@ def maybe_failover(answer: Any, node: str) -> Failover | None:
         decided_ns=round(down[0]["monotonic_ms"] * _NS_PER_MS),
         switch_writes=sum(e["details"]["updates"] for e in moved),
     )
+
+
+def active_ticket_key(answer: Any, vserver: str) -> str:
+    """`GET /ticket-keys`: the name of the key that a vserver's tickets are encrypted with now."""
+    keys = next(ring["keys"] for ring in answer["vservers"] if ring["name"] == vserver)
+    return str(next(key["name"] for key in keys if key["state"] == "active"))

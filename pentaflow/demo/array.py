@@ -153,6 +153,19 @@ class Array:
             raise HostError(self.topology.controller.name, f"the controller does not answer GET {path} with 200")
         return answer
 
+    def order(self, path: str) -> None:
+        """`POST path` to the controller.
+
+        Raises:
+            HostError: the answer is no success.
+        """
+        controller = self.topology.controller
+        url = f"http://{controller.management.ip}:{REST_PORT}{path}"
+        command = ["curl", "-s", "-f", "-m", str(REST_TIMEOUT_S), "-o", "/dev/null", "-w", "%{http_code}"]
+        status = self.output(controller.name, [*command, "-X", "POST", url], timeout_s=2 * REST_TIMEOUT_S)
+        if not status.startswith("2"):
+            raise HostError(controller.name, f"the controller answers POST {path} with {status}")
+
     def names(self, role: Role) -> list[str]:
         """The names of the hosts of one role."""
         return [host.name for host in self.topology.of(role)]

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority and one server certificate (ECDSA P-256), valid for a week."""
+"""Throw-away certificate authorities and what they sign (ECDSA P-256), valid for a week."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from pentaflow.addresses import IpAddress
+
+_EITHER_SIDE = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 _VALID = timedelta(days=7)
 # Clocks of two machines that share the files may differ a little.
 _BACKDATED = timedelta(hours=1)
@@ -26,30 +29,53 @@ class Certificates:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """PEM texts: a certificate, and its private key."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    """A throw-away certificate authority; its key is never written."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("Pentaflow throw-away CA")
+        certificate = (
+            _builder(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(certificates=True), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate = certificate.public_bytes(Encoding.PEM)
+
+    def issue(self, names: Sequence[str], addresses: Sequence[IpAddress] = ()) -> KeyPair:
+        """A fresh key, and a certificate for it with these names, for a server or a client."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives = [*(x509.DNSName(name) for name in names), *(x509.IPAddress(address) for address in addresses)]
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = (
+            _builder(_name(names[0]), self._name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(_EITHER_SIDE), critical=False)
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+            .add_extension(issuer, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return KeyPair(
+            certificate=certificate.public_bytes(Encoding.PEM),
+            key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
+
+
 def make_certificates(hostnames: Sequence[str]) -> Certificates:
-    """Fresh keys and certificates for a server with these names; the authority's key is forgotten."""
-    authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority_name = _name("Pentaflow throw-away CA")
-    authority = (
-        _builder(authority_name, authority_name, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(certificates=True), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    server = (
-        _builder(_name(hostnames[0]), authority_name, server_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in hostnames]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
-    return Certificates(
-        authority=authority.public_bytes(Encoding.PEM),
-        chain=server.public_bytes(Encoding.PEM),
-        key=server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+    """Fresh keys and certificates for a server with these names."""
+    authority = Authority()
+    server = authority.issue(hostnames)
+    return Certificates(authority=authority.certificate, chain=server.certificate, key=server.key)
 
 
 def _name(common_name: str) -> x509.Name:

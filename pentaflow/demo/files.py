@@ -7,12 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pentaflow.demo.certificates import make_certificates
+from pentaflow.demo.certificates import Authority
 from topologies import configuration
 from topologies.model import SERVER_PORT, Role, Topology
 
 HASH_KEY_BYTES = 8
-COOKIE_SECRET_BYTES = 32
+SECRET_BYTES = 32
+CLIENTS_CA = "ca.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,21 @@ def prepare(topology: Topology, folder: Path) -> Files:
         shutil.rmtree(old, ignore_errors=True)
     files.logs.mkdir(parents=True)
     files.hosts.mkdir()
-    certificates = make_certificates([vip.hostname for vip in topology.vips])
-    (folder / "ca.pem").write_bytes(certificates.authority)
-    (folder / "server.pem").write_bytes(certificates.chain)
-    _write_secret(folder / "server.key", certificates.key)
-    _write_secret(folder / "cookie.key", secrets.token_hex(COOKIE_SECRET_BYTES).encode() + b"\n")
-    names = configuration.VserverFiles(certificate="server.pem", key="server.key", cookie_secret="cookie.key")
+    clients, management = Authority(), Authority()
+    (folder / CLIENTS_CA).write_bytes(clients.certificate)
+    (folder / configuration.MANAGEMENT_CA).write_bytes(management.certificate)
+    addresses = [node.management.ip for node in topology.of(Role.NODE) if node.management]
+    for certificate, key, pair in (
+        (configuration.CERTIFICATE, configuration.KEY, clients.issue([vip.hostname for vip in topology.vips])),
+        (configuration.NODE_CERTIFICATE, configuration.NODE_KEY, management.issue(["nodes"], addresses)),
+        (configuration.CONTROLLER_CERTIFICATE, configuration.CONTROLLER_KEY, management.issue(["controller"])),
+    ):
+        (folder / certificate).write_bytes(pair.certificate)
+        _write_secret(folder / key, pair.key)
+    for secret in (configuration.COOKIE_SECRET, configuration.TICKET_SECRET):
+        _write_secret(folder / secret, secrets.token_hex(SECRET_BYTES).encode() + b"\n")
     hash_key = secrets.token_hex(HASH_KEY_BYTES)
-    files.configuration.write_text(configuration.configuration_yaml(topology, names, hash_key=hash_key))
+    files.configuration.write_text(configuration.configuration_yaml(topology, hash_key=hash_key))
     files.curlrc.write_text(curlrc(topology, folder))
     for server in topology.of(Role.SERVER):
         prefix = files.nginx_prefix(server.name)
@@ -82,7 +90,7 @@ def _write_secret(path: Path, content: bytes) -> None:
 def curlrc(topology: Topology, folder: Path) -> str:
     """curl's settings on a client of `topology`."""
     resolve = "".join(f'resolve = "{v.hostname}:{v.port}:{v.vip}"\n' for v in topology.vips)
-    return f'cacert = "{folder / "ca.pem"}"\n{resolve}'
+    return f'cacert = "{folder / CLIENTS_CA}"\n{resolve}'
 
 
 def nginx_conf(name: str, listen: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pentaflow.addresses import IpAddress
-from pentaflow.demo.traffic import Request, first_failure
+from pentaflow.demo.traffic import Request, Resumption, first_failure
 from pentaflow.hash import HashKeyKind, client_hash
 
 _TCP = 6
@@ -120,6 +120,57 @@ def judge_persistence(
         to_server=by_server[login.server],
         by_node=dict(sorted(by_node.items())),
         without_cookie=dict(sorted(unbound.items())),
+        problems=_sentences(problems),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tickets:
+    """Where a client went that has nothing but TLS tickets, while the keys of the tickets changed.
+
+    `resumed` of the `connections` after the first one were resumed; `keys`: names of those that were active, in order.
+    """
+
+    connections: int
+    version: str
+    resumed: int
+    server: str
+    to_server: int
+    by_node: Mapping[str, int]
+    keys: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def judge_tickets(seen: Sequence[Resumption], keys: Sequence[str], *, nodes: int, rotations: int) -> Tickets:
+    """Every connection but the first must be resumed and reach the first one's server, through all nodes.
+
+    Args:
+        seen: in order.
+        keys: the name of the active key before the first rotation and after each.
+        nodes: how many nodes the client must pass through at least.
+        rotations: how many times the key was to change.
+    """
+    first, later = seen[0], seen[1:]
+    failed = [one.error for one in seen if one.error]
+    answered = [one for one in later if not one.error]
+    by_node = Counter(one.node for one in seen if not one.error)
+    elsewhere = sorted({one.server for one in answered} - {first.server})
+    resumed = sum(one.resumed for one in later)
+    problems = [
+        f"{len(failed)} of {len(seen)} connections failed, the first: {failed[0]}" if failed else "",
+        f"{len(answered) - resumed} connections were not resumed" if resumed < len(answered) else "",
+        f"the tickets of {first.server} also led to {', '.join(elsewhere)}" if elsewhere else "",
+        f"the client passed through {len(by_node)} nodes; expected {nodes}" if len(by_node) < nodes else "",
+        f"the key changed {len(set(keys)) - 1} times; expected {rotations}" if len(set(keys)) <= rotations else "",
+    ]
+    return Tickets(
+        connections=len(later),
+        version=first.version,
+        resumed=resumed,
+        server=first.server,
+        to_server=sum(one.server == first.server for one in answered),
+        by_node=dict(sorted(by_node.items())),
+        keys=tuple(keys),
         problems=_sentences(problems),
     )
 

@@ -1,8 +1,10 @@
-"""A steady load of real curls on the clients."""
+"""Clients that go on until they are told to stop: a steady load of real curls, and one that resumes TLS sessions."""
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -10,8 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from pentaflow.demo.array import Array
+from pentaflow.demo.files import CLIENTS_CA
 from pentaflow.demo.judge import Sample
-from pentaflow.demo.traffic import curl_command, parse_request
+from pentaflow.demo.traffic import Resumption, curl_command, parse_request
+from topologies.model import Vip
 
 _WITHOUT_END = 1_000_000
 
@@ -63,3 +67,41 @@ class SteadyLoad:
     def samples(self) -> list[Sample]:
         """All requests that are over, in the order of their ends."""
         return sorted(self._samples, key=lambda sample: sample.finished_ns)
+
+
+class Resuming:
+    """A client that keeps nothing but its TLS session (`pentaflow.demo.resuming`), from entry to exit.
+
+    Args:
+        array: where.
+        client: name of the host that it runs on.
+        vip: what it connects to.
+    """
+
+    def __init__(self, array: Array, client: str, vip: Vip) -> None:
+        authority = str(array.files.folder / CLIENTS_CA)
+        where = [vip.hostname, str(vip.port), str(vip.vip), authority]
+        self._process = array.popen(client, [sys.executable, "-m", "pentaflow.demo.resuming", *where])
+        self._seen: list[Resumption] = []
+        self._thread = threading.Thread(target=self._collect, name=f"TLS client on {client}")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._thread.join()
+        self._process.communicate()
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith("\n"):
+                self._seen.append(Resumption(**json.loads(line)))
+
+    def seen(self) -> list[Resumption]:
+        """All connections that are over, in order."""
+        return list(self._seen)

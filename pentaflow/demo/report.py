@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from pentaflow.demo.judge import NodeFailure, Persistence, Spread
+from pentaflow.demo.judge import NodeFailure, Persistence, Spread, Tickets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class NodeReturn:
     problems: tuple[str, ...] = ()
 
 
-Result = Up | Spread | Persistence | NodeFailure | NodeReturn
+Result = Up | Spread | Persistence | Tickets | NodeFailure | NodeReturn
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +51,7 @@ class Report:
     up: Up | None = None
     spread: Spread | None = None
     persistence: Persistence | None = None
+    tickets: Tickets | None = None
     node_failure: NodeFailure | None = None
     node_return: NodeReturn | None = None
 
@@ -75,6 +76,11 @@ def as_table(report: Report) -> Table:
         table.add_row(f"{session.requests} requests of one session", f"{session.server}: {session.to_server}")
         table.add_row("  through nodes", _pairs(session.by_node))
         table.add_row("  without the cookie", _pairs(session.without_cookie))
+    if tickets := report.tickets:
+        table.add_row(f"{tickets.connections} times {tickets.version} again, no cookie", f"resumed: {tickets.resumed}")
+        table.add_row("  to the first one's server", f"{tickets.server}: {tickets.to_server}")
+        table.add_row("  through nodes", _pairs(tickets.by_node))
+        table.add_row("  while the ticket key changed", " → ".join(tickets.keys))
     if failure := report.node_failure:
         table.add_row(f"kill -9 of {failure.node} under load", f"detected after {failure.detection_ms:g} ms")
         table.add_row("  failed requests", f"{failure.failed_requests} of {failure.requests}")

@@ -16,12 +16,14 @@ from pentaflow.demo.judge import (
     NodeFailure,
     Persistence,
     Spread,
+    Tickets,
     judge_failure,
     judge_persistence,
     judge_spread,
+    judge_tickets,
     recovered,
 )
-from pentaflow.demo.load import SteadyLoad
+from pentaflow.demo.load import Resuming, SteadyLoad
 from pentaflow.demo.report import NodeReturn, Result, Up
 from pentaflow.demo.traffic import Request, curl_command, parse_requests
 from pentaflow.errors import HostError
@@ -32,6 +34,9 @@ BATCH_TIMEOUT_S = 60.0
 SPREAD_CONNECTIONS = 300
 SESSION_REQUESTS = 200
 UNBOUND_REQUESTS = 30
+ROTATIONS = 2
+RESUMED_BETWEEN = 30
+TICKETS_TIMEOUT_S = 30.0
 LOAD_CURLS = 6
 LOAD_RATE_PER_S = 16
 BASELINE_REQUESTS = 100
@@ -53,6 +58,7 @@ class Scenario:
         self._clients = array.names(Role.CLIENT)
         self._nodes = array.names(Role.NODE)
         vip = array.topology.vips[vserver]
+        self._vip = vip
         self._url = f"https://{vip.hostname}:{vip.port}"
         self._vserver_name = vip.name
 
@@ -86,6 +92,18 @@ class Scenario:
         without = self._finished(self._curl(client, "/anyone", count=UNBOUND_REQUESTS))
         servers = len(self._array.names(Role.SERVER))
         return judge_persistence(login[0], session, without, nodes=len(self._nodes), servers=servers)
+
+    def tickets(self) -> Tickets:
+        """A client with nothing but its TLS 1.3 tickets, while the key that encrypts them is changed."""
+        with Resuming(self._array, self._clients[-1], self._vip) as client:
+            keys = [self._active_key()]
+            for _ in range(ROTATIONS):
+                self._wait_resumed(client, len(client.seen()) + RESUMED_BETWEEN)
+                self._array.order(f"/ticket-keys/{self._vserver_name}/rotate")
+                wait_for("another ticket key", lambda: self._active_key() != keys[-1], timeout_s=TICKETS_TIMEOUT_S)
+                keys.append(self._active_key())
+            self._wait_resumed(client, len(client.seen()) + RESUMED_BETWEEN)
+            return judge_tickets(client.seen(), keys, nodes=len(self._nodes), rotations=ROTATIONS)
 
     def node_failure(self) -> NodeFailure:
         """`kill -9` of a node's process under a steady load that goes on until it has recovered."""
@@ -132,6 +150,12 @@ class Scenario:
     def _victim(self) -> str:
         return self._nodes[len(self._nodes) // 2]
 
+    def _active_key(self) -> str:
+        return answers.active_ticket_key(self._array.rest("/ticket-keys"), self._vserver_name)
+
+    def _wait_resumed(self, client: Resuming, count: int) -> None:
+        wait_for(f"{count} connections", lambda: len(client.seen()) >= count, timeout_s=TICKETS_TIMEOUT_S)
+
     def _vserver(self) -> Vserver:
         return next(v for v in self._array.configuration.vservers if v.name == self._vserver_name)
 
@@ -168,6 +192,7 @@ PHASES: tuple[tuple[str, str, Callable[[Scenario], Result]], ...] = (
     ("up", "starting servers, nodes, switch, controller", Scenario.up),
     ("spread", f"{SPREAD_CONNECTIONS} TLS connections from many ports", Scenario.spread),
     ("persistence", f"{SESSION_REQUESTS} requests of one session", Scenario.persistence),
+    ("tickets", "TLS sessions resumed at all nodes while the ticket key changes", Scenario.tickets),
     ("node_failure", "kill -9 of a node under steady load", Scenario.node_failure),
     ("node_return", "starting the killed node again", Scenario.node_return),
 )

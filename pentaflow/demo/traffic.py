@@ -1,4 +1,4 @@
-"""What curl is asked for and what it says about each request (pure)."""
+"""What clients are asked for and what they say about each request (pure)."""
 
 from __future__ import annotations
 
@@ -75,15 +75,26 @@ def parse_request(line: str) -> Request:
         maybe_client=ip_address(client) if client else None,
         client_port=int(port),
         connections=int(connections),
-        node=_last_hop(via),
+        node=last_hop(via),
         server=server,
     )
 
 
-def _last_hop(via: str) -> str:
+def last_hop(via: str) -> str:
     """The proxy that the client is connected to: the last of `Via` (RFC 9110 7.6.3); empty if there is none."""
     words = via.rpartition(",")[2].split()
     return words[1] if len(words) > 1 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A request over a connection that offered a TLS session; `error` is empty when it was answered."""
+
+    resumed: bool
+    version: str
+    node: str
+    server: str
+    error: str = ""
 
 
 def parse_requests(text: str) -> list[Request]:

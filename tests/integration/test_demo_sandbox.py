@@ -17,7 +17,7 @@ from support.leftovers import Watch
 RUN = """
 import sys
 from pentaflow import sandbox
-sys.exit(sandbox.run(sys.argv[1:], started=lambda _pid: None))
+sys.exit(sandbox.run(sys.argv[1:], started=lambda pid: print("started", flush=True)))
 """
 # Ends as interrupted when its standard input is closed; a child of its is left running.
 UNTIL_ASKED = "sleep 1000 & ip link add veth-left type veth peer name veth-right; echo ready; cat; exit 130"

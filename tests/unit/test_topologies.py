@@ -9,11 +9,10 @@ import pytest
 from pentaflow.errors import ConfigurationError
 from pentaflow.parsing import parse
 from topologies.catalogue import TOPOLOGIES
-from topologies.configuration import VserverFiles, configuration_yaml
+from topologies.configuration import configuration_yaml
 from topologies.inline import INLINE
 from topologies.model import Host, Role
 
-FILES = VserverFiles(certificate="server.pem", key="server.key", cookie_secret="cookie.key")
 HASH_KEY = "0123456789abcdef"
 
 
@@ -61,7 +60,7 @@ def test_a_contradiction_is_refused_by_name(changes: dict[str, Any], sentence: s
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
 def test_every_topology_makes_a_configuration_that_is_accepted(name: str) -> None:
     topology = TOPOLOGIES[name]
-    configuration = parse(configuration_yaml(topology, FILES, hash_key=HASH_KEY), "generated")
+    configuration = parse(configuration_yaml(topology, hash_key=HASH_KEY), "generated")
     assert [n.name for n in configuration.nodes] == [h.name for h in topology.of(Role.NODE)]
     assert [(n.mac, dict(n.ports)) for n in configuration.nodes] == [
         (h.mac, topology.ports_to(h)) for h in topology.of(Role.NODE)
@@ -75,7 +74,7 @@ def test_every_topology_makes_a_configuration_that_is_accepted(name: str) -> Non
 
 
 def test_the_configuration_carries_the_hash_key_and_names_the_files() -> None:
-    vserver = parse(configuration_yaml(INLINE, FILES, hash_key=HASH_KEY), "generated").vservers[0]
+    vserver = parse(configuration_yaml(INLINE, hash_key=HASH_KEY), "generated").vservers[0]
     assert vserver.hash_key is not None
     assert vserver.hash_key.get_secret_value() == HASH_KEY
     assert vserver.tls
@@ -89,7 +88,7 @@ def test_a_dual_stack_topology_is_the_other_one_with_ipv6_beside(name: str, sing
     topology, plain = TOPOLOGIES[name], TOPOLOGIES[single]
     assert [str(h.address_v6) for h in topology.of(Role.NODE)] == [f"2001:db8::{n}/64" for n in (11, 12, 13)]
     assert [str(v.vip) for v in topology.vips] == ["10.0.0.100", "2001:db8::100"]
-    configuration = parse(configuration_yaml(topology, FILES, hash_key=HASH_KEY), "generated")
+    configuration = parse(configuration_yaml(topology, hash_key=HASH_KEY), "generated")
     for switch, scheduler in zip(configuration.switches, plain.schedulers, strict=True):
         last = scheduler.probe_address.packed[-1]
         assert [str(a) for a in switch.probe_addresses] == [str(scheduler.probe_address), f"2001:db8::{last}"]

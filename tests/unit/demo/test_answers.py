@@ -5,10 +5,8 @@ from typing import Any
 from pentaflow.demo import answers
 from pentaflow.demo.judge import Failover
 from pentaflow.parsing import parse
-from topologies.configuration import VserverFiles, configuration_yaml
+from topologies.configuration import configuration_yaml
 from topologies.inline import INLINE
-
-FILES = VserverFiles(certificate="server.pem", key="server.key", cookie_secret="cookie.key")
 
 
 def event(number: int, kind: str, **details: Any) -> dict[str, Any]:
@@ -20,7 +18,7 @@ MOVED = event(5, "slots_moved", node="n2", cause=4, switch="s1", updates=16, dur
 
 
 def test_a_bucket_map_names_the_node_of_each_bucket() -> None:
-    vserver = parse(configuration_yaml(INLINE, FILES, hash_key="00000000000000ff"), "generated").vservers[0]
+    vserver = parse(configuration_yaml(INLINE, hash_key="00000000000000ff"), "generated").vservers[0]
     answer = {"version": 7, "slots": [16, 33, 16], "slot_nodes": {"16": "n1", "33": "n2"}}
     bucket_map = answers.bucket_map(answer, vserver)
     assert (bucket_map.version, bucket_map.nodes) == (7, ("n1", "n2", "n1"))

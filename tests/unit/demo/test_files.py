@@ -21,8 +21,10 @@ def test_the_configuration_and_all_that_it_names_load(tmp_path: Path) -> None:
 
 def test_private_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     prepare(INLINE, tmp_path)
-    assert stat.S_IMODE((tmp_path / "server.key").stat().st_mode) == 0o600
-    assert len(read_secret(tmp_path / "cookie.key", "cookie.key")) == 32
+    for name in ("server.key", "nodes.key", "controller.key"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    for name in ("cookie.key", "tickets.key"):
+        assert len(read_secret(tmp_path / name, name)) == 32
 
 
 def test_a_second_run_starts_afresh(tmp_path: Path) -> None:

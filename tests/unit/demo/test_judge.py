@@ -9,9 +9,10 @@ from pentaflow.demo.judge import (
     judge_failure,
     judge_persistence,
     judge_spread,
+    judge_tickets,
     recovered,
 )
-from pentaflow.demo.traffic import Request
+from pentaflow.demo.traffic import Request, Resumption
 from pentaflow.hash import HashKeyKind, client_hash
 
 CLIENT = IPv4Address("10.0.0.1")
@@ -151,3 +152,30 @@ def test_a_load_has_recovered_after_quiet_and_successes() -> None:
     assert back(1900, 2)
     assert not back(1899, 2), "a request failed 499 ms ago"
     assert not back(1900, 3), "only two succeeded since"
+
+
+def resumption(node: str, server: str = "w1", *, resumed: bool = True, error: str = "") -> Resumption:
+    return Resumption(resumed=resumed, version="TLSv1.3", node=node, server=server, error=error)
+
+
+def test_tickets_that_lead_to_one_server_at_all_nodes_hold() -> None:
+    seen = [resumption("n1", resumed=False), resumption("n2"), resumption("n1")]
+    tickets = judge_tickets(seen, ["0a", "0b"], nodes=2, rotations=1)
+    assert tickets.problems == ()
+    assert (tickets.connections, tickets.resumed, tickets.to_server) == (2, 2, 2)
+    assert tickets.by_node == {"n1": 2, "n2": 1}
+
+
+def test_what_tickets_do_not_do_is_said() -> None:
+    seen = [
+        resumption("n1", resumed=False),
+        resumption("n1", "w2", resumed=False),
+        resumption("", "", resumed=False, error="timed out"),
+    ]
+    assert judge_tickets(seen, ["0a", "0a"], nodes=2, rotations=1).problems == (
+        "1 of 3 connections failed, the first: timed out",
+        "1 connections were not resumed",
+        "the tickets of w1 also led to w2",
+        "the client passed through 1 nodes; expected 2",
+        "the key changed 0 times; expected 1",
+    )

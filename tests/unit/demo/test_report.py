@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from pentaflow.demo.judge import NodeFailure, NodeShare, Persistence, Spread
+from pentaflow.demo.judge import NodeFailure, NodeShare, Persistence, Spread, Tickets
 from pentaflow.demo.report import NodeReturn, Report, Up, as_json, as_table
 
 FULL = Report(
@@ -20,6 +20,16 @@ FULL = Report(
     ),
     persistence=Persistence(
         requests=200, server="w2", to_server=200, by_node={"n1": 100}, without_cookie={"w1": 10}, problems=()
+    ),
+    tickets=Tickets(
+        connections=90,
+        version="TLSv1.3",
+        resumed=89,
+        server="w3",
+        to_server=88,
+        by_node={"n1": 91},
+        keys=("0a1b2c3d", "4e5f6a7b"),
+        problems=(),
     ),
     node_failure=NodeFailure(
         node="n2",
@@ -53,7 +63,10 @@ def test_the_document_has_the_documented_keys() -> None:
 
 def test_the_table_shows_every_figure() -> None:
     shown = text(FULL)
-    for figure in ("300 of 300", "w2: 200", "7 of 500", "290.5 ms", "311 ms", "16 (16 slots of a node)", "all held"):
+    for figure in (
+        *("300 of 300", "w2: 200", "resumed: 89", "w3: 88", "0a1b2c3d → 4e5f6a7b"),
+        *("7 of 500", "290.5 ms", "311 ms", "16 (16 slots of a node)", "all held"),
+    ):
         assert figure in shown
 
 
