@@ -70,6 +70,8 @@ async def test_what_comes_and_what_goes_is_there_at_once(cable: Cable, tmp_path:
     try:
         cable.send(PLAIN)
         cable.send(TAGGED)
+        # What comes waits for the kernel to take it from a queue, what goes does not.
+        await until(lambda: size(path) == HEADER + 2 * RECORD + len(PLAIN) + len(TAGGED))
         switch_sends(PLAIN[::-1])
         switch_sends(TAGGED)
         await until(lambda: size(path) == HEADER + 4 * RECORD + 2 * len(PLAIN) + 2 * len(TAGGED))
