@@ -460,10 +460,11 @@ class Configuration(Model):
                 raise MisplacedError(location, f"no pool {vserver.pool!r}{nearest(vserver.pool, pools)}")
             if vserver.mode is VserverMode.PASSTHROUGH:
                 check_passthrough(vserver, self.pools, ("vservers", i))
-            if vserver.persistence.learn is not None and self.store is None:
-                raise MisplacedError(
-                    ("vservers", i, "persistence", "learn"), "needs a store, where all workers find what one has learnt"
-                )
+            for name in ("learn", "tls_session_ids"):
+                if getattr(vserver.persistence, name) is not None and self.store is None:
+                    raise MisplacedError(
+                        ("vservers", i, "persistence", name), "needs a store, where all workers find what one has kept"
+                    )
         switches = {switch.name: switch for switch in self.switches}
         for i, node in enumerate(self.nodes):
             if node.kind is NodeKind.TLS and node.management is None:

@@ -25,9 +25,10 @@ def load_configuration(path: Path) -> Configuration:
         if switch.tls is not None:
             read_switch_credentials(switch.tls, f"{path}: switch {switch.name}")
     for vserver in configuration.vservers:
-        cookie = vserver.persistence.cookie
-        if cookie and cookie.secret_file:
-            read_secret(cookie.secret_file, f"{path}: vserver {vserver.name}: persistence.cookie.secret_file")
+        persistence = vserver.persistence
+        for field, item in (("cookie", persistence.cookie), ("tls_session_ids", persistence.tls_session_ids)):
+            if item and item.secret_file:
+                read_secret(item.secret_file, f"{path}: vserver {vserver.name}: persistence.{field}.secret_file")
     _read_named(configuration, f"{path}: ")
     return configuration
 

@@ -58,6 +58,12 @@ _NEEDED = {
     VserverMode.DIRECT: {"nodes": "names of nodes of kind direct"},
 }
 
+_PERSISTENCE_OF_MODE = {
+    "ticket": VserverMode.HTTPS,
+    "tls_session_ids": VserverMode.HTTPS,
+    "learn": VserverMode.PASSTHROUGH,
+}
+
 
 def check_mode(vserver: Vserver, place: Location) -> None:
     """What belongs to a vserver's mode, and what does not.
@@ -80,7 +86,7 @@ def check_mode(vserver: Vserver, place: Location) -> None:
         for name in ("pool", "persistence", "forwarding"):
             if _is_given(vserver, name):
                 raise MisplacedError((*place, name), "a vserver that redirects has no servers")
-    for name, only in (("ticket", VserverMode.HTTPS), ("learn", VserverMode.PASSTHROUGH)):
+    for name, only in _PERSISTENCE_OF_MODE.items():
         if getattr(vserver.persistence, name) is not None and mode is not only:
             raise MisplacedError(
                 (*place, "persistence", name), f"belongs to mode {only}; the mode of {vserver.name} is {mode}"

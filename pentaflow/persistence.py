@@ -69,6 +69,20 @@ class LearntPersistence(Model):
     lifetime_s: Integer = Field(default=7200, ge=1, le=604_800)
 
 
+class TlsSessionIds(Model):
+    """Sessions of TLS 1.2 that clients without tickets resume, at whatever node they land on [P7].
+
+    Attributes:
+        secret_file: of the vserver, the same at all nodes: ids are authenticated and sessions sealed with it.
+        lifetime_s: how long a session is kept after it was used last; none is older than a day (RFC 5246, F.1.4).
+        reuse_limit: how often one may be resumed; None: as often as it likes.
+    """
+
+    secret_file: Path
+    lifetime_s: Integer = Field(default=3600, ge=1, le=86_400)
+    reuse_limit: Annotated[Integer, Field(ge=1)] | None = None
+
+
 class Persistence(Model):
     """What ties a client's session to a server, in order of precedence; none by default, so that only policies choose.
 
@@ -76,6 +90,7 @@ class Persistence(Model):
         cookie: a cookie that follows the session cookie.
         ticket: TLS tickets.
         learn: sessions between clients and servers that the node sees pass.
+        tls_session_ids: sessions of TLS 1.2 by their ids; they bind where tickets do.
         source: a consistent hash of the client's address, instead of the pool's policy.
         explain_header: a field of responses that says which server they come from, and why that one.
         ticket_keys: of its TLS tickets, whether they bind or not.
@@ -84,6 +99,7 @@ class Persistence(Model):
     cookie: CookiePersistence | None = None
     ticket: TicketPersistence | None = None
     learn: LearntPersistence | None = None
+    tls_session_ids: TlsSessionIds | None = None
     source: bool = False
     explain_header: FieldName | None = None
     ticket_keys: TicketKeys = TicketKeys()

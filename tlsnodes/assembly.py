@@ -21,6 +21,7 @@ from tlsnodes.http.messages import HeadLimits
 from tlsnodes.passthrough.learning import LearntSessions
 from tlsnodes.persistence.affinity import AffinityCodec
 from tlsnodes.persistence.cookie import CookieInjection
+from tlsnodes.persistence.session_ids import Issuer, SessionIds
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
 from tlsnodes.proxy.passthrough import PassthroughProxy
 from tlsnodes.proxy.rules import ProxyRules, Route
@@ -31,6 +32,7 @@ from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.scheduler import TicketBinding
 from tlsnodes.scheduling.server import ServerState
 from tlsnodes.store.cached import CachedStore
+from tlsnodes.store.tls_sessions import SharedSessions
 from tlsnodes.stream.poller import Poller
 from tlsnodes.tls.context import (
     KeyedCertificate,
@@ -64,6 +66,8 @@ def make_proxy(
     statistics: VserverStatistics,
     workers: int,
     ticket_keys: VserverKeys,
+    store: CachedStore,
+    issuer: Issuer,
     log: AccessLog | None,
 ) -> VserverProxy:
     """A vserver's proxy.
@@ -79,6 +83,8 @@ def make_proxy(
         statistics: where it counts; a successor goes on where the one before it was.
         workers: how many share the vserver's limits.
         ticket_keys: what TLS sessions are resumed by.
+        store: of the worker.
+        issuer: this worker, for session ids.
         log: of the worker; for vservers that have an access log.
 
     Raises:
@@ -89,9 +95,10 @@ def make_proxy(
     said = TicketRules(codec=codec, counts=statistics.tickets)
     if binding is not None:
         said = replace(said, lifetime_s=binding.lifetime_s, renew=binding.renew, binds=True)
+    sessions = _shared_sessions(vserver, files, store, issuer, codec, statistics)
     destination = (str(vserver.vip), vserver.port) if proxy_protocol else None
     rules = ProxyRules(
-        tls=_make_tls(vserver, vserver.tls, files, ticket_keys, said) if vserver.tls else None,
+        tls=_make_tls(vserver, vserver.tls, files, ticket_keys, said, sessions) if vserver.tls else None,
         injection=_make_injection(vserver, files),
         tickets=binding,
         source=vserver.persistence.source,
@@ -184,6 +191,35 @@ def _make_learnt(vserver: Vserver, pools: tuple[ServerPool, ...], store: CachedS
     return LearntSessions(store, vserver_id=vserver.id, lifetime_s=learn.lifetime_s, codecs=codecs)
 
 
+def _shared_sessions(
+    vserver: Vserver,
+    files: Mapping[Path, bytes],
+    store: CachedStore,
+    issuer: Issuer,
+    codec: AffinityCodec,
+    statistics: VserverStatistics,
+) -> SharedSessions | None:
+    settings = vserver.persistence.tls_session_ids
+    if settings is None:
+        return None
+    place = f"vserver {vserver.name}: persistence.tls_session_ids.secret_file"
+    ids = SessionIds(
+        secret=parse_secret(files[settings.secret_file], settings.secret_file, place),
+        vserver_id=vserver.id,
+        vserver_name=vserver.name,
+        random=os.urandom,
+    )
+    return SharedSessions(
+        ids=ids,
+        issuer=issuer,
+        store=store,
+        codec=codec,
+        counts=statistics.sessions,
+        lifetime_s=settings.lifetime_s,
+        reuse_limit=settings.reuse_limit,
+    )
+
+
 def _shared(limits: Limits, workers: int) -> Limits:
     """A worker's part of what workers share."""
 
@@ -254,6 +290,7 @@ def _make_tls(
     files: Mapping[Path, bytes],
     ticket_keys: VserverKeys,
     tickets: TicketRules,
+    sessions: SharedSessions | None,
 ) -> TlsContext:
     shown = (tls, *tls.more)
     clients = tls.clients
@@ -273,6 +310,7 @@ def _make_tls(
             ticket_keys=ticket_keys.keys,
             issues_tickets=ticket_keys.issues,
             tickets=tickets,
+            sessions=sessions,
         )
     except (AuthorityError, RevocationListError) as error:
         raise _misplaced(error, f"vserver {vserver.name}: tls.clients", clients) from None

@@ -81,6 +81,7 @@ class _NodeCollector(Collector):
         handshakes = _counter("tls_handshakes", "TLS handshakes.", "vserver", "kind")
         failed = _counter("tls_handshakes_failed", "TLS handshakes that failed.", "vserver", "reason")
         tickets = _counter("tls_tickets", "TLS tickets, by what became of them.", "vserver", "outcome")
+        sessions = _counter("tls_session_ids", "TLS 1.2 sessions by id, by what became of them.", "vserver", "outcome")
         chosen = _counter("chosen_servers", "Requests, by what their server was chosen by.", "vserver", "by")
         for vserver in self._status["vservers"]:
             name = vserver["name"]
@@ -96,9 +97,11 @@ class _NodeCollector(Collector):
                 failed.add_metric((name, reason), count)
             for outcome, count in vserver["tls_tickets"].items():
                 tickets.add_metric((name, outcome), count)
+            for outcome, count in vserver["tls_session_ids"].items():
+                sessions.add_metric((name, outcome), count)
             for by, count in vserver["chosen_by"].items():
                 chosen.add_metric((name, by), count)
-        yield from (open_, connections, requests, bad, own, handshakes, failed, tickets, chosen)
+        yield from (open_, connections, requests, bad, own, handshakes, failed, tickets, sessions, chosen)
 
     def _collect_servers(self) -> Iterator[Metric]:
         labels = ("vserver", "server", "pool")

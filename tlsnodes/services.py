@@ -23,6 +23,7 @@ from tlsnodes.assembly import make_passthrough_proxy, make_peers, make_pool, mak
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, count_by_bucket
 from tlsnodes.open_question import Question
+from tlsnodes.persistence.session_ids import Issuer
 from tlsnodes.proxy.door import Door
 from tlsnodes.proxy.passthrough import PassthroughProxy
 from tlsnodes.proxy.statistics import VserverStatistics
@@ -113,15 +114,23 @@ class Services:
         # One for all vservers and configurations; what is behind it may change.
         self._store = CachedStore()
         self._store_recipe = _NO_STORE
+        self._issuer = Issuer(0, 0)
         self._prepared_store: tuple[_StoreRecipe, SessionStore | None] | None = None
 
     def prepare(
-        self, configuration: NodeConfiguration, *, workers: int, ticket_keys: TicketKeySet, store_file: Path | None
+        self,
+        configuration: NodeConfiguration,
+        *,
+        number: int,
+        workers: int,
+        ticket_keys: TicketKeySet,
+        store_file: Path | None,
     ) -> None:
         """Make what another configuration needs.
 
         Args:
             configuration: the node's.
+            number: of this worker.
             workers: how many there are of them.
             ticket_keys: what all of them encrypt TLS tickets with.
             store_file: where the embedded store is; None: there is none.
@@ -132,6 +141,7 @@ class Services:
         self.abort()
         running = self._by_name()
         self._prepare_store(configuration, store_file)
+        self._issuer = Issuer(configuration.node.id, number)
         self._prepared = {
             Address.of(vserver): self._make(
                 configuration, vserver, running.get(vserver.name), workers, ticket_keys.of(vserver.name)
@@ -340,6 +350,8 @@ class Services:
             statistics=statistics,
             workers=workers,
             ticket_keys=ticket_keys,
+            store=self._store,
+            issuer=self._issuer,
             log=self._log,
         )
         return _Service(recipe, proxy, peers)

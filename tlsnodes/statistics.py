@@ -38,6 +38,26 @@ class TicketOutcome(IntEnum):
     EXPIRED = 9
 
 
+class SessionOutcome(IntEnum):
+    """What became of sessions of TLS 1.2 by their ids; an index into the counts."""
+
+    ISSUED = 0
+    RESUMED = 1
+    RESUMED_OF_WORKER = 2  # another worker of this node has issued it
+    RESUMED_OF_NODE = 3
+    UNKNOWN = 4  # the store does not have it, or did not say
+    REVOKED = 5
+    WORN = 6  # it was resumed as often as it may be
+    SERVER_GONE = 7  # all servers that it binds its client to are gone or down
+    FORGED = 8  # nobody has issued this id, or with another secret
+    UNREADABLE = 9  # what the store has was not made for this id with this secret
+    MALFORMED = 10
+    FOREIGN_VSERVER = 11
+    FOREIGN_NAME = 12
+    EXPIRED = 13
+    FAILED = 14  # a fatal alert has ended it: it is revoked everywhere
+
+
 def describe_server(server: ServerState, now: float, checks: dict[str, Any] | None = None) -> dict[str, Any]:
     """A server's row of the status document [N8].
 

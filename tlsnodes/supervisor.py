@@ -199,7 +199,9 @@ class Supervisor:
             "ticket_keys": ticket_keys.model_dump_json(),
             "store_file": str(store_file) if store_file is not None else "",
         }
-        results = await asyncio.gather(*(worker.call("prepare", **given) for worker in workers), return_exceptions=True)
+        results = await asyncio.gather(
+            *(worker.call("prepare", number=worker.number, **given) for worker in workers), return_exceptions=True
+        )
         for worker, result in zip(workers, results, strict=True):
             match result:
                 case ChannelLost():

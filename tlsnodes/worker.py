@@ -80,7 +80,11 @@ class Worker:
                 ticket_keys = TicketKeySet.model_validate_json(given["ticket_keys"])
                 store_file = Path(given["store_file"]) if given["store_file"] else None
                 self._services.prepare(
-                    configuration, workers=given["workers"], ticket_keys=ticket_keys, store_file=store_file
+                    configuration,
+                    number=given["number"],
+                    workers=given["workers"],
+                    ticket_keys=ticket_keys,
+                    store_file=store_file,
                 )
             case "ticket-keys":
                 self._services.set_ticket_keys(TicketKeySet.model_validate_json(given["keys"]))

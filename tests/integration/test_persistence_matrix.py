@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from support.persistence_matrix import Asked, Case, Keys, Landing, Method, Outcome, Server, cases, expected
+from support.redis import RedisServer, running_redis
 from support.resumption import s_client
-from support.tlsnode import Handler, node_document, scripted_server
+from support.tlsnode import Handler, node_document, scripted_server, wait_until
 from support.worker_array import WorkerProcess, worker_array
 from tlsnodes.persistence.affinity import ChosenBy
 
@@ -35,7 +36,7 @@ def named(name: str) -> Handler:
 
 
 @asynccontextmanager
-async def array(folder: Path) -> AsyncIterator[tuple[dict[str, Any], list[WorkerProcess]]]:
+async def array(folder: Path, store: RedisServer) -> AsyncIterator[tuple[dict[str, Any], list[WorkerProcess]]]:
     """Two vservers with the same three servers, at two workers of one node and one of another."""
     async with AsyncExitStack() as stack:
         servers = []
@@ -47,16 +48,30 @@ async def array(folder: Path) -> AsyncIterator[tuple[dict[str, Any], list[Worker
         document["nodes"].append(node | {"name": "node2", "id": 2, "mac": "02:00:00:00:00:02"})
         (web,) = document["vservers"]
         web["persistence"] |= {"ticket": {}, "explain_header": "X-Chosen"}
+        web["persistence"]["tls_session_ids"] = {"secret_file": secret(folder, b"a")}
         document["vservers"].append(web | {"name": "shop", "id": 2, "port": web["port"] + 1})
+        document["store"] = {"redis": store.url, "timeout_ms": 5000}
         yield document, await stack.enter_async_context(worker_array(document, ["node1", "node1", "node2"]))
 
 
-def changed(document: dict[str, Any], server: Server) -> dict[str, Any]:
-    """The same with the client's server in another state."""
+def secret(folder: Path, content: bytes) -> str:
+    """The path of a file with a secret."""
+    path = folder / f"{content.hex()}.secret"
+    path.touch(mode=0o600)
+    path.write_text((content * 32).hex())
+    return str(path)
+
+
+def changed(folder: Path, document: dict[str, Any], server: Server, keys: Keys) -> dict[str, Any]:
+    """The same with the client's server in another state, and the secret of session ids."""
     (pool,) = document["pools"]
     own, *others = pool["servers"]
     kept = {Server.UP: [own], Server.DRAINING: [own | {"weight": 0}], Server.GONE: []}[server]
-    return document | {"pools": [pool | {"servers": kept + others}]}
+    ids = {"secret_file": secret(folder, b"b" if keys is Keys.GONE else b"a")}
+    vservers = [
+        vserver | {"persistence": vserver["persistence"] | {"tls_session_ids": ids}} for vserver in document["vservers"]
+    ]
+    return document | {"pools": [pool | {"servers": kept + others}], "vservers": vservers}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +91,8 @@ def read(text: str) -> Answer:
     return Answer(resumed=is_resumed, server=chosen[1], by=ChosenBy[chosen[2].upper()], text=text)
 
 
-async def tls_request(port: int, version: str, name: str, *options: str | Path) -> Answer:
-    return read(await s_client(port, f"-{version}", "-servername", name, *options))
+async def tls_request(port: int, name: str, *options: str | Path) -> Answer:
+    return read(await s_client(port, "-servername", name, *options))
 
 
 async def curl_request(port: int, *options: str) -> Answer:
@@ -93,41 +108,53 @@ async def curl_request(port: int, *options: str) -> Answer:
 class Clients:
     """One of each method that belongs to OWN, as it was served at home."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: RedisServer) -> None:
         self._folder = folder
+        self._store = store
         self._cookie = ""
 
     async def begin(self, home: WorkerProcess) -> None:
         """Have servers chosen by policy until it is OWN."""
         port = home.ports["web"]
         for method in Method:
-            for _ in range(10):
+            for number in range(1, 11):
                 match method:
                     case Method.COOKIE:
                         answer = await curl_request(port)
                         (self._cookie,) = re.findall(r"Set-Cookie: (SpServer=\S+)", answer.text, re.IGNORECASE)
-                    case Method.TICKET_1_2 | Method.TICKET_1_3:
+                    case _:
                         kept = ("-sess_out", self._session(method))
-                        answer = await tls_request(port, _version(method), NAME, *kept)
+                        answer = await tls_request(port, NAME, *_options(method), *kept)
+                        if method is Method.SESSION_ID_1_2:
+                            await self._shared(number)
                 assert (answer.resumed, answer.by) == (False, ChosenBy.POLICY), answer.text
                 if answer.server == OWN:
                     break
             else:
                 raise AssertionError(f"the policy never chose {OWN}")
 
+    async def _shared(self, sessions: int) -> None:
+        await wait_until(lambda: self._store.command("DBSIZE") == b":%d\r\n" % sessions, timeout_s=60)
+
     async def come_back(self, case: Case, worker: WorkerProcess) -> Answer:
         port = worker.ports["shop" if case.asked is Asked.OTHER_VSERVER else "web"]
         if case.method is Method.COOKIE:
             return await curl_request(port, "--header", f"Cookie: {self._cookie}")
         name = "other.example.test" if case.asked is Asked.OTHER_NAME else NAME
-        return await tls_request(port, _version(case.method), name, "-sess_in", self._session(case.method))
+        return await tls_request(port, name, *_options(case.method), "-sess_in", self._session(case.method))
 
     def _session(self, method: Method) -> Path:
         return self._folder / f"{method.name}.session"
 
 
-def _version(method: Method) -> str:
-    return "tls1_2" if method is Method.TICKET_1_2 else "tls1_3"
+def _options(method: Method) -> tuple[str, ...]:
+    match method:
+        case Method.SESSION_ID_1_2:
+            return ("-tls1_2", "-no_ticket")
+        case Method.TICKET_1_2:
+            return ("-tls1_2",)
+        case _:
+            return ("-tls1_3",)
 
 
 async def in_turn(tried: Sequence[tuple[Case, Landing]], clients: Clients, workers: list[WorkerProcess]) -> list[str]:
@@ -148,17 +175,23 @@ async def in_turn(tried: Sequence[tuple[Case, Landing]], clients: Clients, worke
 
 
 async def test_whoever_comes_back_reaches_its_server_or_is_told_why_not(tmp_path: Path) -> None:
-    async with array(tmp_path) as (document, workers):
+    with running_redis(tmp_path) as store:
+        await check(tmp_path, store)
+
+
+async def check(folder: Path, store: RedisServer) -> None:
+    """Every case, from every landing."""
+    async with array(folder, store) as (document, workers):
         for worker in workers:
             await worker.run(document, KEYS[Keys.CURRENT])
-        clients = Clients(tmp_path)
+        clients = Clients(folder, store)
         await clients.begin(workers[0])
         wrong: list[str] = []
         tried = 0
         for server in Server:
             for keys in Keys:
                 for worker in workers:
-                    await worker.run(changed(document, server), KEYS[keys])
+                    await worker.run(changed(folder, document, server, keys), KEYS[keys])
                 now = [
                     (case, landing)
                     for case in cases()
@@ -168,4 +201,4 @@ async def test_whoever_comes_back_reaches_its_server_or_is_told_why_not(tmp_path
                 wrong += await in_turn(now, clients, workers)
                 tried += len(now)
         assert not wrong, "\n".join(wrong)
-        assert tried == len(Landing) * (2 * 27 + 3 * 2 * 3)
+        assert tried == len(Landing) * (2 * 27 + 3 * 2 * 3 + 18)

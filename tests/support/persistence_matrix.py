@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -22,11 +23,23 @@ class Method(StrEnum):
     COOKIE = "cookie"
     TICKET_1_2 = "ticket, TLS 1.2"
     TICKET_1_3 = "ticket, TLS 1.3"
+    SESSION_ID_1_2 = "session id, TLS 1.2"
 
     @property
     def is_tls(self) -> bool:
         """Whether it is by resuming a TLS session."""
         return self is not Method.COOKIE
+
+    @property
+    def keys(self) -> Sequence[Keys | None]:
+        """What may have become of the key of what it shows."""
+        match self:
+            case Method.COOKIE:
+                return (None,)
+            case Method.TICKET_1_2 | Method.TICKET_1_3:
+                return tuple(Keys)
+            case Method.SESSION_ID_1_2:  # its key is the vserver's secret
+                return (Keys.CURRENT, Keys.GONE)
 
 
 class Landing(StrEnum):
@@ -46,7 +59,7 @@ class Server(StrEnum):
 
 
 class Keys(StrEnum):
-    """What became of the key of its ticket."""
+    """What became of the key of its ticket or session id."""
 
     CURRENT = "current"
     RETIRING = "retiring"
@@ -92,7 +105,7 @@ def cases() -> list[Case]:
     for method, asked in product(Method, Asked):
         if not method.is_tls and asked is Asked.OTHER_NAME:
             continue  # a browser's cookies go by name already
-        for keys, server in product(Keys if method.is_tls else (None,), Server):
+        for keys, server in product(method.keys, Server):
             found.append(Case(method=method, server=server, keys=keys, asked=asked))
     return found
 
@@ -104,7 +117,9 @@ def expected(case: Case) -> Outcome:
     by = ChosenBy.POLICY
     if own:
         by = ChosenBy.TICKET if case.method.is_tls else ChosenBy.COOKIE
-    return Outcome(resumed=is_accepted and case.method.is_tls, own=own, by=by)
+    # Resuming brings a new ticket, but no new id: without its server the client needs another session.
+    can_resume = case.method.is_tls and (own or case.method is not Method.SESSION_ID_1_2)
+    return Outcome(resumed=is_accepted and can_resume, own=own, by=by)
 
 
 def table() -> str:

@@ -47,9 +47,19 @@ class RedisServer:
 
     def command(self, *words: str) -> bytes:
         """What it answers to a command."""
+        return self.command_bytes(*(word.encode() for word in words))
+
+    def command_bytes(self, *words: bytes) -> bytes:
+        """The same, with any bytes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S) as sock:
-            sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words))
+            sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
             return sock.recv(65_536)
+
+    def only_key(self) -> bytes:
+        """The key of the only record."""
+        count, size, rest = self.command("KEYS", "*").split(b"\r\n", 2)
+        assert count == b"*1"
+        return rest[: int(size[1:])]
 
     def limit_memory(self, more: int) -> None:
         """So many bytes more than it has is all that it takes from now on."""

@@ -28,11 +28,13 @@ class WorkerProcess:
     Attributes:
         caller: what does as a supervisor would.
         node: the name of its node.
+        number: its own, among all of them.
         ports: vserver → its own port, on 127.0.0.1.
     """
 
     caller: Caller
     node: str
+    number: int
     ports: dict[str, int]
 
     async def run(self, document: dict[str, Any], keys: Sequence[bytes]) -> None:
@@ -43,6 +45,7 @@ class WorkerProcess:
             "prepare",
             timeout_s=_CALL_S,
             configuration=configuration.model_dump_json(),
+            number=self.number,
             workers=1,
             store_file="",
             ticket_keys=TicketKeySet(version=1, vservers=vservers).model_dump_json(),
@@ -54,11 +57,11 @@ class WorkerProcess:
 async def worker_array(document: dict[str, Any], nodes: Sequence[str]) -> AsyncIterator[list[WorkerProcess]]:
     """A worker for each of these nodes, of which one may be named several times; they serve nothing yet."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_worker(document, node)) for node in nodes]
+        yield [await stack.enter_async_context(_worker(document, *node)) for node in enumerate(nodes)]
 
 
 @asynccontextmanager
-async def _worker(document: dict[str, Any], node: str) -> AsyncIterator[WorkerProcess]:
+async def _worker(document: dict[str, Any], number: int, node: str) -> AsyncIterator[WorkerProcess]:
     ours, theirs = socket.socketpair()
     with theirs:
         process = await asyncio.create_subprocess_exec(
@@ -80,7 +83,7 @@ async def _worker(document: dict[str, Any], node: str) -> AsyncIterator[WorkerPr
         ports = {name: listener.getsockname()[1] for name, (_, listener) in listeners.items()}
         for _, listener in listeners.values():
             listener.close()
-        yield WorkerProcess(caller=caller, node=node, ports=ports)
+        yield WorkerProcess(caller=caller, node=node, number=number, ports=ports)
     finally:
         caller.close()  # it ends by itself then
         try:

@@ -95,6 +95,15 @@ def test_an_http_vserver_has_a_pool_or_redirects() -> None:
         ({"pool": "servers", "tls": {"certificate": "a", "key": "b"}}, "vservers[0].tls: belongs to mode https; the"),
         ({"pool": "servers", "nodes": ["d1"]}, "vservers[0].nodes: belongs to mode direct; the mode of web is http"),
         ({"pool": "servers", "persistence": {"ticket": {}}}, "vservers[0].persistence.ticket: belongs to mode https"),
+        (
+            {"tls": {"certificate": "a", "key": "b"}, "mode": "https", "pool": "servers"}
+            | {"persistence": {"tls_session_ids": {"secret_file": "a"}}},
+            "vservers[0].persistence.tls_session_ids: needs a store, where all workers find what one",
+        ),
+        (
+            {"pool": "servers", "persistence": {"tls_session_ids": {"secret_file": "a"}}},
+            "vservers[0].persistence.tls_session_ids: belongs to mode https",
+        ),
         ({"pool": "servers", "timeouts": {"keepalive_s": 90}}, "vservers[0]: idle_timeout_s (90) must exceed timeouts"),
         ({"redirect": {"to": "https"}, "pool": "servers"}, "vservers[0].pool: a vserver that redirects has no servers"),
         (

@@ -53,6 +53,8 @@ cdef class ClientConnection(Stream):
         if vserver.tickets_bind:
             self.bearer = TicketBearer(vserver, address)
             self.bearer.hold(self.ssl)
+        if vserver.tls is not None:
+            vserver.tls.follow(self.ssl, self)
         if not vserver.admit(self, address):
             self.abort()
         return 0
@@ -95,9 +97,9 @@ cdef class ClientConnection(Stream):
             vserver.statistics.handshakes_full += 1
         self.phase = IDLE
         self.deadline = vserver.poller.now + vserver.header_s
-
         if self.bearer is not None:
             self.bearer.opened(self.ssl)
+        vserver.tls.opened(self.ssl)
 
     cdef int bind_to(self, object server, object by) except -1:
         """This server answers a request: the ticket names it now, if it was the first or the one before is gone."""

@@ -12,3 +12,4 @@ cdef class VserverStatistics:
     cdef public list persistence  # by `Persisted`
     cdef public list chosen_by  # by `ChosenBy`
     cdef public list tickets  # by `TicketOutcome`
+    cdef public list sessions  # by `SessionOutcome`

@@ -15,4 +15,5 @@ class VserverStatistics:
     persistence: list[int]
     chosen_by: list[int]
     tickets: list[int]
+    sessions: list[int]
     def describe(self) -> dict[str, Any]: ...

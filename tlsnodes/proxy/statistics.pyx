@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tlsnodes.persistence.affinity import ChosenBy
-from tlsnodes.statistics import Persisted, TicketOutcome
+from tlsnodes.statistics import Persisted, SessionOutcome, TicketOutcome
 
 
 cdef class VserverStatistics:
@@ -15,6 +15,7 @@ cdef class VserverStatistics:
         self.persistence = [0] * len(Persisted)
         self.chosen_by = [0] * len(ChosenBy)
         self.tickets = [0] * len(TicketOutcome)
+        self.sessions = [0] * len(SessionOutcome)
 
     def describe(self):
         """The vserver's part of the status document."""
@@ -31,6 +32,7 @@ cdef class VserverStatistics:
                 "failed": dict(self.handshakes_failed),
             },
             "tls_tickets": {outcome.name.lower(): self.tickets[outcome] for outcome in TicketOutcome},
+            "tls_session_ids": {outcome.name.lower(): self.sessions[outcome] for outcome in SessionOutcome},
             "chosen_by": {reason.name.lower(): self.chosen_by[reason] for reason in ChosenBy},
             "persistence": {
                 "cookies_injected": self.cookies_injected,

@@ -1,7 +1,7 @@
 """What the connections of one vserver of mode https or http share."""
 
 from tlsnodes.proxy.base cimport ProxyBase
-from tlsnodes.tls.binding cimport TlsSettings
+from tlsnodes.tls.sessions cimport SessionSettings
 
 
 cdef class VserverProxy(ProxyBase):
@@ -9,7 +9,7 @@ cdef class VserverProxy(ProxyBase):
 
     cdef readonly object rules
     cdef readonly object pool
-    cdef TlsSettings tls  # None: plain HTTP
+    cdef SessionSettings tls  # None: plain HTTP
     cdef object scheduler
     cdef object injection
     cdef bint tickets_bind

@@ -7,6 +7,7 @@ behind the caller's back, in the order in which it came for each key.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
@@ -169,14 +170,14 @@ class CachedStore:
     # The store.
 
     async def _call(self, work: Callable[[SessionStore], Awaitable[_T]]) -> _T:
-        began = self._loop.time()
         if self._store is None:
             raise StoreUnavailable("store", "there is none")
         if self._calls >= MAX_CALLS:
             raise self._failed(Fault.BUSY, StoreUnavailable("store", "too many calls at once"))
-        if not self._breaker.may_call(began):
+        if not self._breaker.may_call(self._loop.time()):
             raise self._failed(Fault.PAUSED, StoreUnavailable("store", "is away"))
         self._calls += 1
+        asked_at = time.monotonic()  # the loop's time stands still within a turn
         try:
             result = await work(self._store)
         except Conflict:
@@ -197,7 +198,7 @@ class CachedStore:
         if self._breaker.is_open:
             _log.info("the store is back")
         self._breaker.succeeded()
-        self._figures.answered(self._loop.time() - began)
+        self._figures.answered(time.monotonic() - asked_at)
         return result
 
     def _failed(self, fault: Fault, error: StoreUnavailable) -> StoreUnavailable:

@@ -44,6 +44,7 @@ cdef class Stream(Watcher):
     cdef bint finishing  # FIN follows what is unsent
     cdef bint lost_told
     cdef KeyUpdates key_updates
+    cdef bint paused  # the handshake waits for continue_handshake(), and nothing is read
     cdef StreamState next_state  # what receive() says after the bytes that came before it
     cdef uint8_t *rest  # the unsent bytes, of rest_room bytes; from rest_start on
     cdef Py_ssize_t rest_start

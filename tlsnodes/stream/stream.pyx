@@ -208,7 +208,7 @@ cdef class Stream(Watcher):
             if self.unsent == 0 and self.state != FAILED:
                 self.on_writable()
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) and self.state <= OPEN:
-            self.readable = True
+            self.readable = not self.paused
         if self.readable and self.state <= OPEN:
             self.on_readable()
         elif events & EPOLLERR and self.state == PEER_CLOSED:
@@ -216,6 +216,15 @@ cdef class Stream(Watcher):
         if self.state == FAILED and not self.lost_told:
             self.lost_told = True
             self.on_lost()
+
+    def continue_handshake(self):
+        """What the handshake has been waiting for is there."""
+        if self.paused and self.state == HANDSHAKING:
+            self.paused = False
+            self.buffers.scratch.taken_size = 0
+            _shake_hands(self, &self.buffers.scratch)
+            self.readable = self.state == HANDSHAKING  # for what has come meanwhile
+            self.poller.again(self)
 
     cdef void on_open(self) noexcept:
         if self.handler is not None:
@@ -423,12 +432,22 @@ cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
 cdef bint _shake_hands(Stream stream, Scratch *scratch) noexcept:
     """As far as what has come allows; True when the handshake is over."""
     cdef int result
+    cdef int error
     _claim(stream)
     _clear_errors()
     result = SSL_do_handshake(stream.ssl)
-    if result != 1 and SSL_get_error(stream.ssl, result) != SSL_ERROR_WANT_READ:
-        _tls_failed(stream, scratch)
-        return False
+    if result != 1:
+        error = SSL_get_error(stream.ssl, result)
+        if error == SSL_ERROR_WANT_CLIENT_HELLO_CB and scratch.taken_size == 0:
+            stream.paused = True
+            stream.readable = False
+        elif error == SSL_ERROR_WANT_CLIENT_HELLO_CB:  # it stays with OpenSSL no longer than this
+            _fail(stream, b"more than a ClientHello before it was answered")
+            _disown(stream)
+            return False
+        elif error != SSL_ERROR_WANT_READ:
+            _tls_failed(stream, scratch)
+            return False
     if scratch.out_size:
         _send(stream, scratch, NULL, 0)
     _disown(stream)

@@ -11,10 +11,11 @@ from cryptography import x509
 from cryptography.x509 import ocsp
 
 from tlsnodes.persistence.affinity import AffinityCodec
+from tlsnodes.store.tls_sessions import SharedSessions
 from tlsnodes.tls.binding import ClientSettings, PeerSettings, ServerSettings, TlsSettings
 from tlsnodes.tls.errors import CertificateError, OcspResponseError, TlsFileError
 from tlsnodes.tls.names import NameTable
-from tlsnodes.tls.tickets import TicketSettings
+from tlsnodes.tls.sessions import SessionSettings
 
 _TLS_1_2 = 0x0303
 _TLS_1_3 = 0x0304
@@ -90,7 +91,7 @@ class TicketRules:
     binds: bool = False
 
 
-class TlsContext(TicketSettings):
+class TlsContext(SessionSettings):
     """The server's side of a vserver: give it to Stream.attach().
 
     The certificate is chosen by the name that the client asks for (SNI) among the names in the certificates, exact ones
@@ -106,6 +107,7 @@ class TlsContext(TicketSettings):
         ticket_keys: see set_ticket_keys().
         issues_tickets: likewise.
         tickets: what is said in tickets; None: nothing, and any that its key opens is accepted in its session_context.
+        sessions: what sessions of TLS 1.2 are shared by; None: clients without tickets resume nothing.
 
     Raises:
         CertificateError: no certificate in the PEM text, or one that OpenSSL's security level refuses.
@@ -126,6 +128,7 @@ class TlsContext(TicketSettings):
         ticket_keys: Sequence[bytes] = (),
         issues_tickets: bool = True,
         tickets: TicketRules | None = None,
+        sessions: SharedSessions | None = None,
     ) -> None:
         if not certificates:
             raise CertificateError("a vserver has one certificate at least")
@@ -158,6 +161,8 @@ class TlsContext(TicketSettings):
                     made.set_authorities(
                         clients.certificates_pem, clients.crls_pem, required=clients.required, names_sent=True
                     )
+        if sessions is not None:
+            self.share_sessions(sessions, [made for made in settings.values() if made is not self])
         if len(settings) > 1:
             self.set_chooser(NameTable((name, settings[members]) for name, members in groups.by_name).maybe_find)
 

@@ -93,16 +93,17 @@ cdef extern from "<openssl/ssl.h>":
     ctypedef struct SSL_METHOD:
         pass
     enum:
-        SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN
+        SSL_ERROR_WANT_READ, SSL_ERROR_WANT_CLIENT_HELLO_CB, SSL_ERROR_ZERO_RETURN
+        SSL_CLIENT_HELLO_SUCCESS, SSL_CLIENT_HELLO_RETRY
         SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
-        TLS1_3_VERSION
+        TLS1_2_VERSION, TLS1_3_VERSION
         SSL_OP_CIPHER_SERVER_PREFERENCE, SSL_OP_NO_COMPRESSION, SSL_OP_NO_RENEGOTIATION, SSL_OP_PRIORITIZE_CHACHA
         SSL_MODE_NO_AUTO_CHAIN, SSL_MODE_RELEASE_BUFFERS
-        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_NO_INTERNAL
+        SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT
         SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK
         OPENSSL_NPN_NEGOTIATED
-        TLSEXT_NAMETYPE_host_name, TLSEXT_TYPE_server_name
+        TLSEXT_NAMETYPE_host_name, TLSEXT_TYPE_server_name, TLSEXT_TYPE_session_ticket, TLSEXT_TYPE_supported_versions
         SSL_TICKET_NO_DECRYPT, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW
         SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW
         SSL3_RT_HANDSHAKE, SSL3_MT_KEY_UPDATE
@@ -150,13 +151,27 @@ cdef extern from "<openssl/ssl.h>":
     )
     long SSL_CTX_set_timeout(SSL_CTX *, long)
     void SSL_CTX_sess_set_new_cb(SSL_CTX *, int (*)(SSL *, SSL_SESSION *) noexcept)
+    void SSL_CTX_sess_set_get_cb(SSL_CTX *, SSL_SESSION *(*)(SSL *, const unsigned char *, int, int *) noexcept)
+    void SSL_CTX_sess_set_remove_cb(SSL_CTX *, void (*)(SSL_CTX *, SSL_SESSION *) noexcept)
+    int SSL_CTX_set_generate_session_id(SSL_CTX *, int (*)(SSL *, unsigned char *, unsigned int *) noexcept)
+    void SSL_CTX_set_client_hello_cb(SSL_CTX *, int (*)(SSL *, int *, void *) noexcept, void *)
+    size_t SSL_client_hello_get0_session_id(SSL *, const unsigned char **)
+    const unsigned char *SSL_SESSION_get_id(const SSL_SESSION *, unsigned int *)
+    SSL_SESSION *d2i_SSL_SESSION(SSL_SESSION **, const unsigned char **, long)
+    int i2d_SSL_SESSION(const SSL_SESSION *, unsigned char **)
 
     SSL *SSL_new(SSL_CTX *)
     void SSL_free(SSL *)
     int SSL_set_app_data(SSL *, void *)
     void *SSL_get_app_data(const SSL *)
     int SSL_get_ex_new_index(long, void *, void *, void *, void *)
+    int SSL_CTX_get_ex_new_index(long, void *, void *, void *, void *)
+    int SSL_CTX_set_ex_data(SSL_CTX *, int, void *)
+    void *SSL_CTX_get_ex_data(const SSL_CTX *, int)
     int SSL_set_ex_data(SSL *, int, void *)
+    int SSL_SESSION_get_ex_new_index(long, void *, void *, void *, void *)
+    int SSL_SESSION_set_ex_data(SSL_SESSION *, int, void *)
+    void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int)
     void *SSL_get_ex_data(const SSL *, int)
     SSL_CTX *SSL_set_SSL_CTX(SSL *, SSL_CTX *)
     void SSL_set_accept_state(SSL *)

@@ -38,3 +38,9 @@ cdef class TicketBearer:
     cdef int opened(self, SSL *ssl) except -1
     # What a ticket of TLS 1.2 says.
     cdef object in_handshake(self, SSL *ssl)
+
+
+# Of a connection; None: it has none.
+cdef TicketBearer bearer_of(SSL *ssl)
+# The host name in a ClientHello that OpenSSL has not read yet; empty: none, or more than one.
+cdef bytes name_asked_for(SSL *ssl)

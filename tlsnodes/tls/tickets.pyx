@@ -127,7 +127,7 @@ cdef class TicketBearer:
         return self.affinity
 
 
-cdef TicketBearer _bearer_of(SSL *ssl):
+cdef TicketBearer bearer_of(SSL *ssl):
     cdef void *bearer = SSL_get_ex_data(ssl, _BEARER)
     return <TicketBearer>bearer if bearer is not NULL else None
 
@@ -180,7 +180,7 @@ cdef int _write_ticket(SSL *ssl, void *settings) noexcept:
 
 cdef int _write(TicketSettings settings, SSL *ssl, SSL_SESSION *session) except -1:
     cdef long now = time(NULL)
-    cdef TicketBearer bearer = _bearer_of(ssl)
+    cdef TicketBearer bearer = bearer_of(ssl)
     cdef const char *name
     cdef bytes digest, packed
     affinity = None
@@ -239,8 +239,8 @@ cdef int _read(
     cdef long now = time(NULL)
     cdef bint is_1_3 = SSL_version(ssl) == TLS1_3_VERSION
     cdef const unsigned char *keys = settings.ticket_keys
-    cdef TicketBearer bearer = _bearer_of(ssl)
-    found = settings.codec.decode(_data_of(session), name_digest(_name_asked_for(ssl)), now)
+    cdef TicketBearer bearer = bearer_of(ssl)
+    found = settings.codec.decode(_data_of(session), name_digest(name_asked_for(ssl)), now)
     if type(found) is AffinityRefusal:
         settings.counts[_OUTCOMES[found]] += 1
         return SSL_TICKET_RETURN_IGNORE_RENEW
@@ -268,7 +268,7 @@ cdef bytes _data_of(SSL_SESSION *session):
     return (<const char *>data)[:size]
 
 
-cdef bytes _name_asked_for(SSL *ssl):
+cdef bytes name_asked_for(SSL *ssl):
     """The host name in the ClientHello (RFC 6066, 3), which OpenSSL has not read yet; empty: none, or more than one.
 
     While it reads a ticket the ClientHello is still there.
