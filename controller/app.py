@@ -12,15 +12,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import structlog
 import uvicorn
+from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller.addresses import check_macs
 from controller.api import create_api
 from controller.api.access import Authenticator
 from controller.changes import Changes
-from controller.connections import ConnectionPoller
+from controller.connections import ConnectionPoller, ask_node
 from controller.core import Core
 from controller.events import Event, EventKind, EventLog
 from controller.follower import create_follower_api
@@ -34,17 +36,18 @@ from controller.p4info import check_capacity, check_p4info, station_capacity, tr
 from controller.pipeline import Pipeline, load_pipeline
 from controller.prober import Observation
 from controller.repository import Repository
-from controller.running import Running
+from controller.running import NodeSilent, Running
 from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller, maybe_authority
 from controller.store.base import Fenced, Store, StoreUnavailable
 from controller.store.opening import MEMORY, StoreTls, open_store
-from pentaflow.config import Configuration, Switch
+from pentaflow.config import Configuration, Node, Switch
 from pentaflow.config import Controller as ControllerSettings
 from pentaflow.errors import ConfigurationError
 from pentaflow.mutual import PeerProtocol
 from pentaflow.parsing import parse
 from pentaflow.serving import HttpServer, listen
+from pentaflow.sessions import SessionAnswer, SessionQuestion
 
 TIDY_BUCKETS = 1000
 TICK_S = 0.1
@@ -54,6 +57,8 @@ MEMORY_LEASE_S = 86_400
 _ALL_ADDRESSES = ("0.0.0.0", "::")
 ELECTION_INTERVAL_S = 0.02
 ADVANCE_S = 1.0
+ASK_S = 2.0
+"""How long a node has to answer an operator's question."""
 
 log = structlog.get_logger(__name__)
 
@@ -204,6 +209,20 @@ class Array:
         functions = self.core.all_bucket_functions()
         async with self.connection_poller.client() as client:
             await self.connection_poller.ask_once(client, lambda: dict.fromkeys(nodes, functions))
+
+    async def ask_session(self, node: Node, vserver: str, question: SessionQuestion) -> SessionAnswer:
+        """See `RunningArray`."""
+        poller = self.connection_poller
+        try:
+            async with asyncio.timeout(ASK_S), poller.client() as client:
+                body = await ask_node(
+                    client, poller.url(node, f"/sessions/{vserver}"), question.model_dump(mode="json")
+                )
+            return SessionAnswer.model_validate_json(body)
+        except ValidationError:
+            raise NodeSilent("what it answers makes no sense") from None
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            raise NodeSilent(str(error) or f"no answer within {ASK_S:g} s") from None
 
     async def _tick(self) -> None:
         """What the core does when time has passed, not when something happens."""

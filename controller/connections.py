@@ -168,6 +168,10 @@ class ConnectionPoller:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         return httpx.AsyncClient(timeout=self._timeout_s, limits=limits, trust_env=False, verify=self.tls or False)
 
+    def url(self, node: Node, path: str) -> str:
+        """Of something at a node's management address."""
+        return f"{'https' if self.tls else 'http'}://{node.management}{path}"
+
     async def run(self) -> None:
         """Ask until cancelled."""
         while True:
@@ -196,19 +200,23 @@ class ConnectionPoller:
             }
         }
         failure = ""
-        scheme = "https" if self.tls else "http"
         try:
             async with asyncio.timeout(self._timeout_s):
                 asked_ns = time.monotonic_ns()
-                body = await _post(client, f"{scheme}://{node.management}/open-connections", question)
+                body = await ask_node(client, self.url(node, "/open-connections"), question)
             self._holder.take(node.id, functions, asked_ns, body)
         except (httpx.HTTPError, TimeoutError, ValueError) as error:
             failure = str(error) or type(error).__name__
         self._report(node.id, failure)
 
 
-async def _post(client: httpx.AsyncClient, url: str, question: object) -> bytes:
-    """The body of a 200; ValueError if it is too long or the node refuses."""
+async def ask_node(client: httpx.AsyncClient, url: str, question: object) -> bytes:
+    """What a node answers to a question in JSON: the body of a 200.
+
+    Raises:
+        httpx.HTTPError: the node can't be reached.
+        ValueError: the body is too long, or the node refuses, with its own words.
+    """
     async with client.stream("POST", url, json=question) as response:
         body = b""
         async for chunk in response.aiter_bytes():

@@ -12,6 +12,12 @@ from controller.operations import Operations
 from controller.repository import Repository
 from controller.southbound import SwitchSession
 from controller.status import StatusPoller
+from pentaflow.config import Node
+from pentaflow.sessions import SessionAnswer, SessionQuestion
+
+
+class NodeSilent(Exception):
+    """A node gives no answer to a question; the text says why, and repeats nothing of the question."""
 
 
 class RunningArray(Protocol):
@@ -24,6 +30,14 @@ class RunningArray(Protocol):
 
     async def ask_connections(self, nodes: Collection[int]) -> None:
         """Have some nodes, by id, say now which connections are open."""
+        ...
+
+    async def ask_session(self, node: Node, vserver: str, question: SessionQuestion) -> SessionAnswer:
+        """Have a node say which server a client of a vserver would get.
+
+        Raises:
+            NodeSilent: it gives no answer.
+        """
         ...
 
 

@@ -1,7 +1,7 @@
 """The node's management address [N8] (shell): what its supervisor knows, over HTTP or, with mutual TLS, HTTPS.
 
-`GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /open-connections`,
-`PUT /ticket-keys` and `POST /reload` are for controllers.
+`GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /sessions/{vserver}`,
+`POST /open-connections`, `PUT /ticket-keys` and `POST /reload` are for controllers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from pentaflow.errors import ConfigurationError, HostError
+from pentaflow.misplaced import nearest
 from pentaflow.mutual import CONTROLLER, maybe_peer_names
+from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.metrics import metrics_text
 from tlsnodes.open_question import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
 MAX_TICKET_KEYS_BYTES = 16 << 20
+MAX_SESSION_QUESTION_BYTES = 1 << 16
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -37,6 +40,8 @@ class ManagedNode:
         describe: the status document.
         vservers: names of those that are served.
         count_open: the answer to a question about open connections; HostError: not all workers have answered.
+        explain: which server a client of a vserver would get. ConfigurationError: requests of that vserver are not
+            scheduled; HostError: no worker has answered.
         give_ticket_keys: takes them; HostError: the node makes its own.
         reload: takes the configuration from where it comes from; the version that runs then. A PentaflowError: the old
             one goes on.
@@ -45,6 +50,7 @@ class ManagedNode:
     describe: Callable[[], Awaitable[dict[str, Any]]]
     vservers: Callable[[], list[str]]
     count_open: Callable[[Question], Awaitable[dict[str, Any]]]
+    explain: Callable[[str, SessionQuestion], Awaitable[dict[str, Any]]]
     give_ticket_keys: Callable[[TicketKeySet], Awaitable[None]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
 
@@ -71,14 +77,28 @@ def create_management(node: ManagedNode) -> Starlette:
         except HostError as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
 
+    async def sessions(request: Request) -> Response:
+        _check_controller(request)
+        vserver, known = request.path_params["vserver"], node.vservers()
+        if vserver not in known:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"this node has no vserver {vserver!r}{nearest(vserver, known)}")
+        try:
+            question = SessionQuestion.model_validate_json(await _body(request, MAX_SESSION_QUESTION_BYTES))
+        except ValidationError as error:
+            raise _unprocessable(error) from None
+        try:
+            return JSONResponse(await node.explain(vserver, question), headers=_NO_STORE)
+        except ConfigurationError as error:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        except HostError as error:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+
     async def ticket_keys(request: Request) -> Response:
         _check_controller(request)
         try:
             keys = TicketKeySet.model_validate_json(await _body(request, MAX_TICKET_KEYS_BYTES))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}") from None
+            raise _unprocessable(error) from None
         try:
             await node.give_ticket_keys(keys)
         except HostError as error:
@@ -98,6 +118,7 @@ def create_management(node: ManagedNode) -> Starlette:
     routes = [
         Route("/status", status, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
+        Route("/sessions/{vserver}", sessions, methods=["POST"]),
         Route("/open-connections", open_connections, methods=["POST"]),
         Route("/ticket-keys", ticket_keys, methods=["PUT"]),
         Route("/reload", reload, methods=["POST"]),
@@ -107,7 +128,7 @@ def create_management(node: ManagedNode) -> Starlette:
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         headers, detail = dict(error.headers or {}), error.detail
-        if error.status_code == HTTPStatus.NOT_FOUND:
+        if detail == HTTPStatus.NOT_FOUND.phrase:  # it is the router's
             detail = f"there is only {', '.join(paths[:-1])} and {paths[-1]}"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             detail = f"only {', '.join(sorted(headers['Allow'].split(', ')))}"
@@ -122,6 +143,13 @@ def _check_controller(request: Request) -> None:
     if names is not None and CONTROLLER not in names:
         shown = ", ".join(sorted(names)) or "nobody"
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the certificate is that of {shown}, not of a {CONTROLLER}")
+
+
+def _unprocessable(error: ValidationError) -> HTTPException:
+    """Where a body is wrong; nothing of it is repeated."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}" if where else first["msg"])
 
 
 async def _body(request: Request, limit: int) -> bytes:

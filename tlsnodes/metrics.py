@@ -83,6 +83,10 @@ class _NodeCollector(Collector):
         tickets = _counter("tls_tickets", "TLS tickets, by what became of them.", "vserver", "outcome")
         sessions = _counter("tls_session_ids", "TLS 1.2 sessions by id, by what became of them.", "vserver", "outcome")
         chosen = _counter("chosen_servers", "Requests, by what their server was chosen by.", "vserver", "by")
+        affinities = _counter(
+            "affinities", "What came with clients to bind them, by what became of it.", "vserver", "outcome"
+        )
+        cookies = _counter("cookies_injected", "Cookies that were added to responses.", "vserver")
         for vserver in self._status["vservers"]:
             name = vserver["name"]
             open_.add_metric((name,), vserver["open_connections"])
@@ -101,7 +105,12 @@ class _NodeCollector(Collector):
                 sessions.add_metric((name, outcome), count)
             for by, count in vserver["chosen_by"].items():
                 chosen.add_metric((name, by), count)
-        yield from (open_, connections, requests, bad, own, handshakes, failed, tickets, sessions, chosen)
+            outcomes = dict(vserver["persistence"])
+            cookies.add_metric((name,), outcomes.pop("cookies_injected"))
+            for outcome, count in outcomes.items():
+                affinities.add_metric((name, outcome), count)
+        yield from (open_, connections, requests, bad, own)
+        yield from (handshakes, failed, tickets, sessions, chosen, affinities, cookies)
 
     def _collect_servers(self) -> Iterator[Metric]:
         labels = ("vserver", "server", "pool")

@@ -21,6 +21,7 @@ from pentaflow.errors import ConfigurationError, HostError, PentaflowError
 from pentaflow.mutual import PeerProtocol, load_identity, server_context
 from pentaflow.node_configuration import NodeConfiguration
 from pentaflow.serving import HttpServer, listen
+from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.management import ManagedNode, create_management
 from tlsnodes.merging import merge_open, merge_statuses
@@ -220,6 +221,7 @@ class RunningNode:
             describe=self.describe,
             vservers=self._vservers,
             count_open=self._count_open,
+            explain=self._explain,
             give_ticket_keys=self.give_ticket_keys,
             reload=self._reload_now,
         )
@@ -265,6 +267,9 @@ class RunningNode:
     async def _count_open(self, question: Question) -> dict[str, Any]:
         counted = merge_open(await self._supervisor.count_open(question))
         return {name: counted.get(name, {"open": 0, "buckets": {}}) for name in question.vservers}
+
+    async def _explain(self, vserver: str, question: SessionQuestion) -> dict[str, Any]:
+        return await self._supervisor.explain(vserver, question)
 
     async def describe(self) -> dict[str, Any]:
         """The status document."""

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from pentaflow.config import Pool, StoreSettings, Vserver
+from pentaflow.errors import ConfigurationError
 from pentaflow.modes import VserverMode
 from pentaflow.node_configuration import NodeConfiguration, named_files
+from pentaflow.sessions import SessionAnswer, SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
 from tlsnodes.assembly import make_passthrough_proxy, make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, count_by_bucket
 from tlsnodes.open_question import Question
+from tlsnodes.persistence.explain import Rows, explain
 from tlsnodes.persistence.session_ids import Issuer
 from tlsnodes.proxy.door import Door
 from tlsnodes.proxy.passthrough import PassthroughProxy
@@ -289,6 +292,30 @@ class Services:
             for name, function in question.vservers.items()
             if name in served
         }
+
+    def explain(self, name: str, question: SessionQuestion, now_s: float) -> SessionAnswer:
+        """Which server a client of a vserver would get, and why.
+
+        Raises:
+            ConfigurationError: requests of that vserver are not scheduled, or there is none of that name.
+        """
+        service = self._by_name().get(name)
+        place = f"vserver {name}"
+        if service is None:
+            raise ConfigurationError(place, "is not served here")
+        if not isinstance(service.proxy, VserverProxy):
+            raise ConfigurationError(place, "its connections are passed on undecrypted; its requests are not seen")
+        if not service.recipe.pools:
+            raise ConfigurationError(place, "redirects all clients and has no servers")
+        rules = service.proxy.rules
+        rows = Rows(
+            pool=service.proxy.pool,
+            policy=service.recipe.pools[0].policy,
+            injection=rules.injection,
+            tickets=rules.tickets is not None,
+            source=rules.source,
+        )
+        return explain(name, rows, question, self._poller.tick(), now_s)
 
     def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
         """Tell every vserver with that pool what checks say of a server."""

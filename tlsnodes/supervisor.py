@@ -27,6 +27,7 @@ from pentaflow.addresses import IpAddress
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.logs import log_settings
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import KEY_BYTES, TicketKeySet
 from tlsnodes.access_log import open_access_log
 from tlsnodes.channel import MAX_SOCKETS, Caller, ChannelLost
@@ -371,6 +372,25 @@ class Supervisor:
         if len(answers) < running:
             raise HostError("open connections", f"{running - len(answers)} of {running} workers have not answered")
         return [answer for _, answer in answers]
+
+    async def explain(self, vserver: str, question: SessionQuestion) -> dict[str, Any]:
+        """What one worker says of the server that a client would get: a `SessionAnswer`, as JSON.
+
+        Args:
+            vserver: its name.
+            question: the client.
+
+        Raises:
+            ConfigurationError: requests of that vserver are not scheduled.
+            HostError: no worker answers.
+        """
+        text = question.model_dump_json()
+        for worker in self._workers:
+            if worker.is_ready:
+                with suppress(ChannelLost, TimeoutError):
+                    answer = await worker.call("explain", timeout_s=STATUS_S, vserver=vserver, question=text)
+                    return dict(answer)
+        raise HostError(f"vserver {vserver}", "no worker answers")
 
     async def _ask(self, what: str, *, timeout_s: float, **arguments: Any) -> list[tuple[_Worker, Any]]:
         asked = [worker for worker in self._workers if worker.is_ready]

@@ -23,6 +23,7 @@ import uvloop
 
 from pentaflow.logs import configure_logs
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.access_log import AccessLog
 from tlsnodes.channel import Message, Responder
@@ -107,6 +108,9 @@ class Worker:
                 return self._describe()
             case "open-connections":
                 return self._services.count_open(Question.model_validate(given["question"]))
+            case "explain":
+                client = SessionQuestion.model_validate_json(given["question"])
+                return self._services.explain(given["vserver"], client, time.time()).model_dump()
             case "drain":
                 self._drain(given["drain_s"])
             case _:

@@ -16,6 +16,7 @@ from controller.api import (
     objects,
     plans,
     problems,
+    sessions,
     state,
     ticket_keys,
 )
@@ -74,6 +75,7 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
         objects.router,
         configuration.router,
         plans.router,
+        sessions.router,
         ticket_keys.router,
         events.router,
         metrics.router,

@@ -21,7 +21,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     415: {"model": ProblemView, "description": "The body is of another type."},
     422: {"model": ProblemView, "description": "The request is wrong; `path` says where."},
     428: {"model": ProblemView, "description": "If-Match is missing."},
-    503: {"model": ProblemView, "description": "This controller does not lead any more, or its store does not answer."},
+    503: {
+        "model": ProblemView,
+        "description": "This controller does not lead, or its store or a node does not answer.",
+    },
 }
 MAX_IDEMPOTENCY_KEY = 255
 YAML = "application/yaml"

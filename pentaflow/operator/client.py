@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -83,13 +83,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, **query: str | int) -> Any:
-        """The document at a path.
+    def get(self, path: str, *, headers: Mapping[str, bytes] | None = None, **query: str | int) -> Any:
+        """The document at a path; what must not be in a URL is in `headers`.
 
         Raises:
             RefusedError: the controller's own words, or that it can't be reached.
         """
-        return self._send("GET", path, params=query).document
+        return self._send("GET", path, headers=headers, params=query).document
 
     def get_all(self, path: str, **query: str | int) -> list[Any]:
         """The items of a list, page after page (RFC 8288)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -235,6 +236,36 @@ def explain(
     _print(client.get("/explain", vserver=vserver, client=client_address), as_json, tables.explanation)
 
 
+def why(
+    client: Client,
+    vserver: VserverName,
+    cookie: Annotated[
+        str,
+        typer.Option(metavar="COOKIES", help="Its Cookie field; the server's cookie is enough. -: a line of input."),
+    ] = "",
+    client_address: Annotated[str, typer.Option("--client", metavar="ADDRESS", help="Its address.")] = "",
+    node: Annotated[str, typer.Option(help="Whom to ask.", autocompletion=_complete_node)] = "",
+    as_json: Json = False,
+) -> None:
+    """Which server a client that identifies itself like this would get, and why."""
+    secrets = {"Client-Cookie": _secret("--cookie", cookie)}
+    question = {"client": client_address, "node": node}
+    answer = client.get(
+        f"/sessions/{quote(vserver, safe='')}",
+        headers={name: octets for name, octets in secrets.items() if octets},
+        **{name: text for name, text in question.items() if text},
+    )
+    _print(answer, as_json, tables.session)
+
+
+def _secret(option: str, text: str) -> bytes:
+    """What goes into a field of the request's header."""
+    octets = (sys.stdin.buffer.readline() if text == "-" else os.fsencode(text)).strip()
+    if any(octet < 0x20 or octet == 0x7F for octet in octets.replace(b"\t", b" ")):
+        raise ConfigurationError(option, "control characters")
+    return octets
+
+
 def events(
     client: Client,
     after: Annotated[int, typer.Option(min=0, help="Only events with a higher id.")] = 0,
@@ -357,7 +388,7 @@ def _read(path: Path) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the operator's commands to the command line."""
-    looking = (status, top, nodes, servers, vservers, buckets, explain, events, ticket_keys)
+    looking = (status, top, nodes, servers, vservers, buckets, explain, why, events, ticket_keys)
     changing = (plan, apply, drain, push, rollback, versions)
     for command in (*looking, *changing):
         app.command(rich_help_panel=_PANEL)(asking(command))

@@ -232,6 +232,23 @@ def explanation(row: Mapping[str, Any]) -> RenderableType:
     return Group(head, *(Text(f"  {reason}") for reason in row["reasons"]))
 
 
+def session(row: Mapping[str, Any]) -> RenderableType:
+    """`GET /sessions/{name}`."""
+    by = row["chosen_by"]
+    if row["refusal"] is not None:
+        outcome = f"no server, {row['refusal']}"
+    elif row["server"] is not None:
+        outcome = f"server {row['server']}, by {by}"
+    elif by == "policy":
+        outcome = f"whichever server policy {row['policy']} chooses"
+    else:
+        outcome = f"a server by {by}, which the question does not say"
+    table = _table("by", "verdict", "server")
+    for step in row["steps"]:
+        table.add_row(step["by"], step["verdict"].replace("_", " "), step["server"] or _DASH)
+    return Group(Text(f"{row['vserver']} at {row['node']}: {outcome}", style="bold"), table)
+
+
 def event(row: Mapping[str, Any]) -> Text:
     """An event in one line."""
     details = " ".join(f"{key}={value}" for key, value in row["details"].items() if value != "")

@@ -61,6 +61,10 @@ class CookieInjection:
             self._recent[cookie] = (expires_s, binding)
         return binding
 
+    def examine(self, cookie: bytes | None, now_s: float) -> Binding:
+        """What `read_request` would say; nothing is remembered."""
+        return Binding(None, None, None) if cookie is None else self._read(cookie, now_s)[1]
+
     def _read(self, cookie: bytes, now_s: float) -> tuple[float, Binding]:
         kept: list[bytes] = []
         expires_s = inf

@@ -127,6 +127,14 @@ class ServerPool:
             self._due_at = -math.inf
         return server
 
+    def maybe_on_ring(self, key: bytes, now: float) -> ServerState | None:
+        """Who `choose_by` would give for `key`; nobody is given anything."""
+        return self._arranged(now)._on_ring(key, ())
+
+    def has_room(self, now: float) -> bool:
+        """Whether some server can take a request that nothing binds."""
+        return any(not server.full for server in self._arranged(now)._eligible)
+
     def substitutes(self, server: ServerState, key: bytes, count: int, now: float) -> tuple[int, ...]:
         """Ids of up to `count` others that would be chosen by `key` if `server`, and each before, were gone."""
         if now >= self._due_at:
@@ -159,9 +167,7 @@ class ServerPool:
     def usable(self, server: ServerState, now: float) -> bool:
         """Whether a request that is bound to `server` may go there, if it is not `full`."""
         if now >= self._due_at:
-            current = self._current()
-            if now >= current._due_at:
-                current._arrange(now)
+            self._arranged(now)
         return server.usable
 
     def refusal(self) -> str:
@@ -267,6 +273,13 @@ class ServerPool:
         while pool._successor is not None:
             pool = pool._successor
         return pool
+
+    def _arranged(self, now: float) -> ServerPool:
+        """The pool that is in force, up to date."""
+        current = self._current()
+        if now >= current._due_at:
+            current._arrange(now)
+        return current
 
     def _changed(self) -> None:
         self._current()._due_at = -math.inf

@@ -97,3 +97,23 @@ def test_ticket_keys_and_who_has_them() -> None:
     assert ["n2", "0", "no", "no"] in lines
     nothing = {"version": 0, "kept": False, "vservers": [], "nodes": []}
     assert tables.ticket_keys(nothing) == "nodes make ticket keys of their own"
+
+
+@pytest.mark.parametrize(
+    ("server", "by", "refusal", "head"),
+    [
+        ("w1", "cookie", None, "web at n1: server w1, by cookie"),
+        (None, "policy", None, "web at n1: whichever server policy url_hash chooses"),
+        (None, "source", None, "web at n1: a server by source, which the question does not say"),
+        (None, "cookie", "every server is full", "web at n1: no server, every server is full"),
+    ],
+)
+def test_which_server_a_client_would_get(server: str | None, by: str, refusal: str | None, head: str) -> None:
+    answer = {"node": "n1", "vserver": "web", "policy": "url_hash", "server": server, "chosen_by": by}
+    steps = [
+        {"by": "ticket", "verdict": "server_gone", "server": None},
+        {"by": by, "verdict": "honoured", "server": "w1"},
+    ]
+    first, _, *rows = text_of(tables.session(answer | {"refusal": refusal, "steps": steps})).splitlines()
+    assert first == head
+    assert [row.split() for row in rows] == [["ticket", "server", "gone", "-"], [by, "honoured", "w1"]]
