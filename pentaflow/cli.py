@@ -221,6 +221,38 @@ def node(
 
 
 @app.command()
+def backend(
+    name: Annotated[str, typer.Option(help="What it calls itself in its answers.")],
+    listen_at: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where clients connect.")],
+    record: Annotated[
+        str, typer.Option(metavar="FILE|URL", help="What session ids it makes; of a controller: /session-ids/V/SERVER.")
+    ],
+    cert: Annotated[Path, typer.Option(metavar="PEM", help="Its certificate.")],
+    key: Annotated[Path, typer.Option(metavar="PEM", help="The private key.")],
+    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Bearer token for the controller.")] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="PEM", help="Authority of the controller.")] = None,
+    client_cert: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate to show it; needs --ca.")] = None,
+    client_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its private key.")] = None,
+) -> None:
+    """Run a reference back end: HTTPS on TLS 1.2, with session ids as its record says."""
+    from pentaflow.files import read_credentials
+    from pentaflow.serving import listen
+    from tlsnodes.backend.records import make_origin
+    from tlsnodes.backend.server import BackendOptions, run_backend
+    from tlsnodes.tls.context import KeyedCertificate
+
+    identity = read_credentials(certificate=cert, key=key, ca=None, places=("--cert", "--key", "")).identity
+    assert identity is not None, "both files are given"
+    options = BackendOptions(
+        name=name,
+        listener=listen(*_parse_end_point("--listen", listen_at), "--listen"),
+        certificate=KeyedCertificate(certificate_pem=identity.certificate, key_pem=identity.key),
+        origin=make_origin(record, token_file=token_file, ca=ca, certificate=client_cert, key=client_key),
+    )
+    _serve(lambda: run_backend(options))
+
+
+@app.command()
 def demo(
     switch_kind: Annotated[SwitchKind, typer.Option("--switch", help="The switch target.")] = SwitchKind.SOFTSWITCH,
     stay: Annotated[bool, typer.Option("--stay", help="Leave the topology up until Ctrl-C.")] = False,

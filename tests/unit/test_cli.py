@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,33 @@ def test_a_node_that_cannot_be(options: tuple[str, ...], sentence: str) -> None:
 )
 def test_a_store_that_cannot_be(configuration: Path, options: tuple[str, ...], sentence: str) -> None:
     assert_refused(pentaflow("controller", configuration, *options), sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--listen", "443"), "--listen: '443' is not HOST:PORT"),
+        (("--cert", "none"), "--cert: cannot read none: No such file or directory"),
+        (
+            ("--record", "http://:8080/session-ids/www/web-1"),
+            "--record: 'http://:8080/session-ids/www/web-1' is not the URL of a record, as "
+            "http://HOST:PORT/session-ids/VSERVER/SERVER",
+        ),
+        (("--token-file", "none"), "--token-file: cannot read none: No such file or directory"),
+        (("--ca", "good.key"), "--ca: expected certificates in PEM"),
+        (
+            ("--client-cert", "good.crt"),
+            "--client-key: missing: a certificate and its private key go together",
+        ),
+        (("--client-cert", "good.crt", "--client-key", "good.key"), "--client-cert: needs --ca, too"),
+    ],
+)
+def test_a_back_end_that_cannot_be(tmp_path: Path, options: tuple[str, ...], sentence: str) -> None:
+    make_certificate().write(tmp_path, "good")
+    given = {"--name": "web-1", "--listen": "127.0.0.1:0", "--record": "record"}
+    given |= {"--cert": "good.crt", "--key": "good.key"} | dict(zip(options[::2], options[1::2], strict=True))
+    done = pentaflow("backend", *chain.from_iterable(given.items()), cwd=tmp_path)
+    assert_refused(done, sentence)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ class TlsContext(SessionSettings):
         for members in (groups.default, *(group for _, group in groups.by_name)):
             if members not in settings:
                 made = settings[members] = ServerSettings() if settings else self
-                _set_policy(made, policy)
+                set_policy(made, policy)
                 made.set_session_context(identity)
                 for member in members:
                     _add(made, certificates[member])
@@ -186,7 +186,7 @@ class TlsClientContext(ClientSettings):
         certificate: KeyedCertificate | None = None,
         policy: Policy = Policy.INTERMEDIATE,
     ) -> None:
-        _set_policy(self, policy)
+        set_policy(self, policy)
         self.set_authorities(authorities.certificates_pem, authorities.crls_pem, required=True, names_sent=False)
         if certificate is not None:
             self.add_certificate(certificate.certificate_pem, certificate.key_pem)
@@ -241,7 +241,8 @@ def _host_names(certificate: x509.Certificate) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-def _set_policy(settings: TlsSettings, policy: Policy) -> None:
+def set_policy(settings: TlsSettings, policy: Policy) -> None:
+    """Versions, cipher suites and groups of either side."""
     settings.set_policy(
         minimum_version=_TLS_1_2 if policy is Policy.INTERMEDIATE else _TLS_1_3,
         ciphers_1_2=":".join(_CIPHERS_1_2).encode(),

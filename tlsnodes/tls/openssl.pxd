@@ -98,6 +98,7 @@ cdef extern from "<openssl/ssl.h>":
         SSL_SENT_SHUTDOWN, SSL_RECEIVED_SHUTDOWN
         TLS1_2_VERSION, TLS1_3_VERSION
         SSL_OP_CIPHER_SERVER_PREFERENCE, SSL_OP_NO_COMPRESSION, SSL_OP_NO_RENEGOTIATION, SSL_OP_PRIORITIZE_CHACHA
+        SSL_OP_NO_TICKET
         SSL_MODE_NO_AUTO_CHAIN, SSL_MODE_RELEASE_BUFFERS
         SSL_SESS_CACHE_OFF, SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_SERVER, SSL_SESS_CACHE_NO_INTERNAL
         SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT
@@ -113,6 +114,7 @@ cdef extern from "<openssl/ssl.h>":
     SSL_CTX *SSL_CTX_new(const SSL_METHOD *)
     void SSL_CTX_free(SSL_CTX *)
     int SSL_CTX_set_min_proto_version(SSL_CTX *, int)
+    int SSL_CTX_set_max_proto_version(SSL_CTX *, int)
     uint64_t SSL_CTX_set_options(SSL_CTX *, uint64_t)
     long SSL_CTX_set_mode(SSL_CTX *, long)
     int SSL_CTX_set_cipher_list(SSL_CTX *, const char *)
@@ -120,6 +122,13 @@ cdef extern from "<openssl/ssl.h>":
     int SSL_CTX_set1_groups_list(SSL_CTX *, const char *)
     int SSL_CTX_set_session_id_context(SSL_CTX *, const unsigned char *, unsigned int)
     long SSL_CTX_set_session_cache_mode(SSL_CTX *, long)
+    long SSL_CTX_sess_set_cache_size(SSL_CTX *, long)
+    long SSL_CTX_set_timeout(SSL_CTX *, long)
+    int SSL_CTX_set_generate_session_id(SSL_CTX *, int (*)(SSL *, unsigned char *, unsigned int *) noexcept)
+    void SSL_CTX_set_not_resumable_session_callback(SSL_CTX *, int (*)(SSL *, int) noexcept)
+    void SSL_CTX_sess_set_remove_cb(SSL_CTX *, void (*)(SSL_CTX *, SSL_SESSION *) noexcept)
+    int SSL_CTX_set_app_data(SSL_CTX *, void *)
+    void *SSL_CTX_get_app_data(const SSL_CTX *)
     int SSL_CTX_set_max_early_data(SSL_CTX *, uint32_t)
     int SSL_CTX_set_num_tickets(SSL_CTX *, size_t)
     int SSL_CTX_use_certificate(SSL_CTX *, X509 *)
@@ -149,11 +158,8 @@ cdef extern from "<openssl/ssl.h>":
         int (*)(SSL *, SSL_SESSION *, const unsigned char *, size_t, int, void *) noexcept,
         void *,
     )
-    long SSL_CTX_set_timeout(SSL_CTX *, long)
     void SSL_CTX_sess_set_new_cb(SSL_CTX *, int (*)(SSL *, SSL_SESSION *) noexcept)
     void SSL_CTX_sess_set_get_cb(SSL_CTX *, SSL_SESSION *(*)(SSL *, const unsigned char *, int, int *) noexcept)
-    void SSL_CTX_sess_set_remove_cb(SSL_CTX *, void (*)(SSL_CTX *, SSL_SESSION *) noexcept)
-    int SSL_CTX_set_generate_session_id(SSL_CTX *, int (*)(SSL *, unsigned char *, unsigned int *) noexcept)
     void SSL_CTX_set_client_hello_cb(SSL_CTX *, int (*)(SSL *, int *, void *) noexcept, void *)
     size_t SSL_client_hello_get0_session_id(SSL *, const unsigned char **)
     const unsigned char *SSL_SESSION_get_id(const SSL_SESSION *, unsigned int *)
@@ -206,6 +212,7 @@ cdef extern from "<openssl/ssl.h>":
     int SSL_new_session_ticket(SSL *)
     SSL_SESSION *SSL_get_session(const SSL *)
     int SSL_set_session(SSL *, SSL_SESSION *)
+    int SSL_SESSION_set1_id(SSL_SESSION *, const unsigned char *, unsigned int)
     void SSL_SESSION_free(SSL_SESSION *)
     int SSL_SESSION_is_resumable(const SSL_SESSION *)
     long SSL_SESSION_set_time(SSL_SESSION *, long)
