@@ -17,7 +17,9 @@ Network = IPv4Network | IPv6Network
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}\Z")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]{1,255}\Z")
 _PORT = re.compile(rb"[0-9]{1,5}\Z")
+_SCHEME = re.compile(rb"https?\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_NOT_IN_NODE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,11 @@ class ClientFields:
 
     def __init__(self, rules: ForwardingRules, address: str, *, certificate: bytes | None = None) -> None:
         self._rules = rules
-        self._address = client_address(address)
+        # Text, since each connection needs it: making an address of it, and text again, takes longer than all the rest.
+        self._address = str(client_address(address)) if ":" in address else address
         self._certificate = client_cert(certificate) if certificate else b""
         self._made: tuple[bytes, bool, bytes] | None = None
-        self.trusted = any(self._address in network for network in rules.trusted_proxies)
+        self.trusted = bool(rules.trusted_proxies) and _is_in(client_address(address), rules.trusted_proxies)
 
     def maybe_request_id(self, claims: bytes) -> bytes | None:
         """The X-Request-ID that a trusted proxy gave; None: make one (`request_id`)."""
@@ -86,8 +89,8 @@ class ClientFields:
 
     def _lines(self, authority: bytes, http_1_0: bool, claims: dict[bytes, list[bytes]]) -> bytes:
         rules = self._rules
-        chain = b", ".join([*claims.get(b"x-forwarded-for", ()), str(self._address).encode()])
-        scheme = _one(claims, b"x-forwarded-proto", re.compile(rb"https?\Z")) or rules.scheme.encode()
+        chain = b", ".join([*claims.get(b"x-forwarded-for", ()), self._address.encode()])
+        scheme = _one(claims, b"x-forwarded-proto", _SCHEME) or rules.scheme.encode()
         host = _one(claims, b"x-forwarded-host", _HOST) or authority
         port = _one(claims, b"x-forwarded-port", _PORT) or b"%d" % rules.port
         lines = b"X-Forwarded-Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %b\r\n" % (
@@ -108,11 +111,15 @@ def client_address(text: str) -> IPv4Address | IPv6Address:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
-def forwarded_element(address: IPv4Address | IPv6Address, host: str, scheme: str, node_name: str) -> str:
+def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def forwarded_element(address: str, host: str, scheme: str, node_name: str) -> str:
     """One element of Forwarded (RFC 7239, 4): IPv6 in brackets and quoted, our name obfuscated by "_" (6.3)."""
-    node = f'"[{address}]"' if address.version == 6 else str(address)
+    node = f'"[{address}]"' if ":" in address else address
     quoted = host if _TOKEN.match(host) else f'"{host}"'
-    by = re.sub(r"[^A-Za-z0-9._-]", "-", node_name)
+    by = _NOT_IN_NODE.sub("-", node_name)
     return f"for={node};host={quoted};proto={scheme};by=_{by}"
 
 

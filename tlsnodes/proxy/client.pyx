@@ -1,6 +1,6 @@
 """The client's side of the proxy: its requests in, one by one; what becomes of each is in tlsnodes.proxy.exchange."""
 
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_ntop
 
 import structlog
 
@@ -68,7 +68,8 @@ cdef class ClientConnection(Stream):
     def peer(self):
         """The client's address, as text."""
         if self.peer_text is None:
-            self.peer_text = str(ip_address(self.address)) if self.address else "unknown"
+            family = AF_INET if len(self.address) == 4 else AF_INET6
+            self.peer_text = inet_ntop(family, self.address) if self.address else "unknown"
         return self.peer_text
 
     def proxy_header(self, destination):

@@ -26,7 +26,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET, AF_INET6
         SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
         SOL_SOCKET, SO_ERROR, SO_LINGER
-        MSG_NOSIGNAL
+        MSG_MORE, MSG_NOSIGNAL
         SHUT_WR
     int socket(int domain, int type, int protocol)
     int connect(int fd, const sockaddr *address, socklen_t size)

@@ -127,17 +127,11 @@ cdef class Stream(Watcher):
                 return
 
     cpdef void flush(self) noexcept:
-        cdef Scratch *scratch
-        cdef size_t size
         if self.fd < 0 or self.buffers.owner is not self:
             return
-        scratch = &self.buffers.scratch
-        if scratch.gathered_size and self.state != FAILED:
-            size = scratch.gathered_size
-            scratch.gathered_size = 0
-            _encrypt(self, scratch, scratch.gathered, size)
+        _encrypt_gathered(self, &self.buffers.scratch)
         if self.state != FAILED:
-            _send(self, scratch, NULL, 0)
+            _send(self, &self.buffers.scratch, NULL, 0)
         _disown(self)
 
     cdef void issue_ticket(self) noexcept:
@@ -161,15 +155,16 @@ cdef class Stream(Watcher):
     cpdef void finish(self) noexcept:
         if self.fd < 0 or self.finishing or (self.state != OPEN and self.state != PEER_CLOSED):
             return
+        if self.ssl is not NULL:
+            _claim(self)
+            _encrypt_gathered(self, &self.buffers.scratch)
+            if self.state != FAILED:
+                ERR_clear_error()
+                SSL_shutdown(self.ssl)
+                ERR_clear_error()
         self.flush()
         if self.state == FAILED:
             return
-        if self.ssl is not NULL:
-            _claim(self)
-            ERR_clear_error()
-            SSL_shutdown(self.ssl)
-            ERR_clear_error()
-            self.flush()
         self.finishing = True
         if self.unsent == 0 and self.state != FAILED:
             shutdown(self.fd, SHUT_WR)
@@ -431,8 +426,8 @@ cdef void _tls_failed(Stream stream, Scratch *scratch) noexcept:
 
 cdef bint _shake_hands(Stream stream, Scratch *scratch) noexcept:
     """As far as what has come allows; True when the handshake is over."""
-    cdef int result
-    cdef int error
+    cdef int result, error
+    cdef bint is_last
     _claim(stream)
     _clear_errors()
     result = SSL_do_handshake(stream.ssl)
@@ -449,7 +444,9 @@ cdef bint _shake_hands(Stream stream, Scratch *scratch) noexcept:
             _tls_failed(stream, scratch)
             return False
     if scratch.out_size:
-        _send(stream, scratch, NULL, 0)
+        # In TLS 1.3 a server ends with a ticket, which nobody waits for: the kernel sends it with the first answer.
+        is_last = result == 1 and SSL_is_server(stream.ssl) and SSL_version(stream.ssl) == TLS1_3_VERSION
+        _send(stream, scratch, NULL, 0, MSG_MORE if is_last else 0)
     _disown(stream)
     return result == 1 and stream.state != FAILED
 
@@ -516,6 +513,13 @@ cdef void _encrypt(Stream stream, Scratch *scratch, const uint8_t *data, size_t 
         _tls_failed(stream, scratch)
 
 
+cdef void _encrypt_gathered(Stream stream, Scratch *scratch) noexcept:
+    cdef size_t size = scratch.gathered_size
+    if size and stream.state != FAILED:
+        scratch.gathered_size = 0
+        _encrypt(stream, scratch, scratch.gathered, size)
+
+
 # ---- output
 
 
@@ -535,7 +539,9 @@ cdef void _disown(Stream stream) noexcept:
         stream.buffers.owner = None
 
 
-cdef void _send(Stream stream, Scratch *scratch, const uint8_t *more, size_t more_size) noexcept:
+cdef void _send(
+    Stream stream, Scratch *scratch, const uint8_t *more, size_t more_size, int flags = 0
+) noexcept:
     """One send of scratch.out and `more`, which is borrowed; what the socket does not take is kept."""
     cdef iovec parts[2]
     cdef msghdr message
@@ -545,7 +551,7 @@ cdef void _send(Stream stream, Scratch *scratch, const uint8_t *more, size_t mor
     if stream.unsent == 0:
         while out_size + more_size:
             if more_size == 0:
-                sent = send(stream.fd, scratch.out, out_size, MSG_NOSIGNAL)
+                sent = send(stream.fd, scratch.out, out_size, MSG_NOSIGNAL | flags)
             else:
                 memset(&message, 0, sizeof(message))
                 parts[0].iov_base = scratch.out

@@ -180,6 +180,7 @@ cdef extern from "<openssl/ssl.h>":
     void *SSL_SESSION_get_ex_data(const SSL_SESSION *, int)
     void *SSL_get_ex_data(const SSL *, int)
     SSL_CTX *SSL_set_SSL_CTX(SSL *, SSL_CTX *)
+    int SSL_is_server(const SSL *)
     void SSL_set_accept_state(SSL *)
     void SSL_set_connect_state(SSL *)
     void SSL_set_bio(SSL *, BIO *, BIO *)

@@ -117,7 +117,7 @@ def test_a_ticket_for_another_name_costs_a_full_handshake(
 def test_an_expired_ticket_costs_a_full_handshake(client: Client) -> None:
     vserver = Vserver(lifetime_s=1)
     client.connect(vserver)
-    end = int(time.time()) + 1
+    end = int(time.time()) + 2  # the kernel has several clocks, some milliseconds apart
     while time.time() < end:
         time.sleep(0.02)
     assert not client.connect(vserver)
