@@ -100,7 +100,7 @@ def running(proxy: Proxy) -> Iterator[Lab]:
                 port = free_port()
                 files = {**_certificate_files(), **proxy.files(port, back_end)}
                 command = ["taskset", "-c", str(first), *proxy.command(folder / proxy)]
-                with _server(proxy, folder / proxy, files, command, port) as pid:
+                with serving(proxy, folder / proxy, files, command, port) as pid:
                     _agree(proxy, port)
                     yield Lab(proxy=proxy, port=port, pid=pid)
     finally:
@@ -127,12 +127,12 @@ def _back_end(folder: Path) -> Iterator[int]:
     for name, size in SIZES.items():
         (folder / "files" / name).write_bytes(os.urandom(size))
     text = _BACK_END.format(host=HOST, port=port, small="x" * SMALL_BYTES, files=2 * MAX_CONNECTIONS)
-    with _server("the back end", folder, {"nginx.conf": text}, nginx_command(folder), port):
+    with serving("the back end", folder, {"nginx.conf": text}, nginx_command(folder), port):
         yield port
 
 
 @contextmanager
-def _server(what: str, folder: Path, files: dict[str, str], command: Sequence[str], port: int) -> Iterator[int]:
+def serving(what: str, folder: Path, files: dict[str, str], command: Sequence[str], port: int) -> Iterator[int]:
     """A process that listens when the block begins; yields its id."""
     folder.mkdir(exist_ok=True)
     for name, text in files.items():

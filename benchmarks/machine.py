@@ -14,6 +14,7 @@ _VERSIONS = {
     "iperf": ("iperf", "--version"),
     "HAProxy": ("haproxy", "-v"),
     "nginx": ("nginx", "-v"),
+    "Redis": ("redis-server", "--version"),
     "OpenSSL": ("openssl", "version"),
     "wrk": ("wrk", "-v"),
 }

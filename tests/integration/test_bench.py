@@ -14,6 +14,8 @@ import pytest
 
 from benchmarks.frames import SYN
 from benchmarks.generator import BATCH, Generator
+from benchmarks.harness import Profile
+from benchmarks.rows import store_get_p99_ms, store_sqlite_lookup_ms
 from benchmarks.traffic import client_frames
 from pentaflow.sandbox import ENTER
 from support.targets import REPOSITORY, laid_cable
@@ -60,6 +62,14 @@ def test_the_node_is_measured_beside_the_proxies_that_are_there(tmp_path: Path) 
     peers = {name for name in ("haproxy", "nginx") if shutil.which(name)}
     assert {figure["peer"] for figure in figures} == peers
     assert all(figure["value"] > 0 and figure["peer_value"] > 0 for figure in figures)
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_reads_of_both_stores_are_timed() -> None:
+    short = Profile(alternations=1, seconds=0.1, scale=0.001)
+    assert store_get_p99_ms.sample(short).keys() == {"1 at once", "8 at once"}
+    found = store_sqlite_lookup_ms.sample(short)
+    assert 0 < found["1,000 records, half"] <= found["1,000 records, 99 of 100"]
 
 
 @pytest.mark.root
