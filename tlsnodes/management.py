@@ -28,7 +28,7 @@ from tlsnodes.metrics import metrics_text
 from tlsnodes.open_question import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
 MAX_TICKET_KEYS_BYTES = 16 << 20
-MAX_SESSION_QUESTION_BYTES = 1 << 16
+MAX_SESSION_QUESTION_BYTES = 1 << 17
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -40,8 +40,8 @@ class ManagedNode:
         describe: the status document.
         vservers: names of those that are served.
         count_open: the answer to a question about open connections; HostError: not all workers have answered.
-        explain: which server a client of a vserver would get. ConfigurationError: requests of that vserver are not
-            scheduled; HostError: no worker has answered.
+        explain: which server a client of a vserver would get. ConfigurationError: none; HostError: no worker has
+            answered.
         give_ticket_keys: takes them; HostError: the node makes its own.
         reload: takes the configuration from where it comes from; the version that runs then. A PentaflowError: the old
             one goes on.

@@ -21,11 +21,11 @@ from pentaflow.node_configuration import NodeConfiguration, named_files
 from pentaflow.sessions import SessionAnswer, SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
+from tlsnodes.asked_sessions import explain_passed, explain_served
 from tlsnodes.assembly import make_passthrough_proxy, make_peers, make_pool, make_proxy
 from tlsnodes.listeners import Address
 from tlsnodes.open_connections import OpenConnections, count_by_bucket
 from tlsnodes.open_question import Question
-from tlsnodes.persistence.explain import Rows, explain
 from tlsnodes.persistence.session_ids import Issuer
 from tlsnodes.proxy.door import Door
 from tlsnodes.proxy.passthrough import PassthroughProxy
@@ -293,29 +293,22 @@ class Services:
             if name in served
         }
 
-    def explain(self, name: str, question: SessionQuestion, now_s: float) -> SessionAnswer:
+    async def explain(self, name: str, question: SessionQuestion) -> SessionAnswer:
         """Which server a client of a vserver would get, and why.
 
         Raises:
-            ConfigurationError: requests of that vserver are not scheduled, or there is none of that name.
+            ConfigurationError: it has no servers, or there is no vserver of that name.
         """
         service = self._by_name().get(name)
         place = f"vserver {name}"
         if service is None:
             raise ConfigurationError(place, "is not served here")
-        if not isinstance(service.proxy, VserverProxy):
-            raise ConfigurationError(place, "its connections are passed on undecrypted; its requests are not seen")
         if not service.recipe.pools:
             raise ConfigurationError(place, "redirects all clients and has no servers")
-        rules = service.proxy.rules
-        rows = Rows(
-            pool=service.proxy.pool,
-            policy=service.recipe.pools[0].policy,
-            injection=rules.injection,
-            tickets=rules.tickets is not None,
-            source=rules.source,
-        )
-        return explain(name, rows, question, self._poller.tick(), now_s)
+        policies = {pool.name: str(pool.policy) for pool in service.recipe.pools}
+        if isinstance(service.proxy, PassthroughProxy):
+            return await explain_passed(service.proxy, policies, question)
+        return await explain_served(service.proxy, policies, question)
 
     def apply_check(self, pool: str, server_id: int, judgement: Judgement) -> None:
         """Tell every vserver with that pool what checks say of a server."""

@@ -381,7 +381,7 @@ class Supervisor:
             question: the client.
 
         Raises:
-            ConfigurationError: requests of that vserver are not scheduled.
+            ConfigurationError: that vserver has no servers.
             HostError: no worker answers.
         """
         text = question.model_dump_json()

@@ -110,7 +110,7 @@ class Worker:
                 return self._services.count_open(Question.model_validate(given["question"]))
             case "explain":
                 client = SessionQuestion.model_validate_json(given["question"])
-                return self._services.explain(given["vserver"], client, time.time()).model_dump()
+                return (await self._services.explain(given["vserver"], client)).model_dump()
             case "drain":
                 self._drain(given["drain_s"])
             case _:

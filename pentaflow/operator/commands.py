@@ -243,17 +243,28 @@ def why(
         str,
         typer.Option(metavar="COOKIES", help="Its Cookie field; the server's cookie is enough. -: a line of input."),
     ] = "",
+    ticket: Annotated[
+        str, typer.Option(metavar="HEX", help="The TLS ticket that it shows, in hexadecimal. -: a line of input.")
+    ] = "",
+    session_id: Annotated[
+        str, typer.Option(metavar="HEX", help="The id of the TLS 1.2 session that it resumes. -: a line of input.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="The server name that it asks for (SNI).")] = "",
     client_address: Annotated[str, typer.Option("--client", metavar="ADDRESS", help="Its address.")] = "",
     node: Annotated[str, typer.Option(help="Whom to ask.", autocompletion=_complete_node)] = "",
     as_json: Json = False,
 ) -> None:
     """Which server a client that identifies itself like this would get, and why."""
-    secrets = {"Client-Cookie": _secret("--cookie", cookie)}
-    question = {"client": client_address, "node": node}
+    secrets = {
+        "Client-Cookie": _secret("--cookie", cookie),
+        "Client-Ticket": _secret("--ticket", ticket),
+        "Client-Session-Id": _secret("--session-id", session_id),
+    }
+    question = {"name": name, "client": client_address, "node": node}
     answer = client.get(
         f"/sessions/{quote(vserver, safe='')}",
-        headers={name: octets for name, octets in secrets.items() if octets},
-        **{name: text for name, text in question.items() if text},
+        headers={field: octets for field, octets in secrets.items() if octets},
+        **{parameter: text for parameter, text in question.items() if text},
     )
     _print(answer, as_json, tables.session)
 

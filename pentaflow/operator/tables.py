@@ -238,11 +238,11 @@ def session(row: Mapping[str, Any]) -> RenderableType:
     if row["refusal"] is not None:
         outcome = f"no server, {row['refusal']}"
     elif row["server"] is not None:
-        outcome = f"server {row['server']}, by {by}"
+        outcome = f"server {row['server']} of pool {row['pool']}, by {by}"
     elif by == "policy":
-        outcome = f"whichever server policy {row['policy']} chooses"
+        outcome = f"whichever server of pool {row['pool']} policy {row['policy']} chooses"
     else:
-        outcome = f"a server by {by}, which the question does not say"
+        outcome = f"a server of pool {row['pool']} by {by}, which the question does not say"
     table = _table("by", "verdict", "server")
     for step in row["steps"]:
         table.add_row(step["by"], step["verdict"].replace("_", " "), step["server"] or _DASH)

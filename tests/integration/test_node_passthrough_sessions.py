@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.passthrough import BY_ID, TLS_1_2, TLS_1_3, passing_node, passthrough_document, s_client, tls_nginx
+from support.resumption import session_of
 from support.tlsnode import RunningNode
 
 LEARNS: dict[str, Any] = {"persistence": {"learn": {}}}
@@ -23,6 +25,14 @@ async def persistence(node: RunningNode) -> dict[str, int]:
     counts = (await node.vserver_status())["persistence"]
     assert isinstance(counts, dict)
     return counts
+
+
+async def why(node: RunningNode, question: dict[str, str]) -> dict[str, Any]:
+    """What the node says of a client."""
+    asked = await node.curl("--fail", "--json", json.dumps(question), f"http://{node.management}/sessions/web")
+    answer = json.loads(asked.text)
+    assert isinstance(answer, dict)
+    return answer
 
 
 @pytest.mark.parametrize("kind", ["ticket", "session_id"])
@@ -46,6 +56,18 @@ async def test_a_session_reaches_the_server_that_made_it(tmp_path: Path, kind: s
             status = await node.vserver_status()
             assert (status["chosen_by"][kind], status["chosen_by"]["policy"]) == (9, 3)
             assert status["persistence"]["honoured"] == 9
+
+            for session, first in made.items():
+                question = {kind: getattr(await session_of(session), kind), "name": "www.example"}
+                answer = await why(node, question)
+                assert (answer["server"], answer["chosen_by"]) == (first.answer, kind)
+            assert (await why(node, question | {"name": "other.example"}))["steps"] == [
+                {"by": kind, "verdict": "foreign_name", "server": None},
+                {"by": "policy", "verdict": "honoured", "server": None},
+            ]
+            assert (await why(node, question | {kind: "00"}))["steps"][0]["verdict"] == "unknown"
+            assert (await why(node, {}))["steps"][0] == {"by": "ticket", "verdict": "none", "server": None}
+            assert (await node.vserver_status())["persistence"] == status["persistence"]
 
             session, first = next(iter(made.items()))
             next(server for server in servers if server.name == first.answer).stop()

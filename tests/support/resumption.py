@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -95,3 +96,24 @@ async def s_client(port: int, *options: str | Path) -> str:
     )
     output, _ = await asyncio.wait_for(process.communicate(_REQUEST), 60)
     return output.decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSession:
+    """What identifies a session, in hexadecimal; empty: it does not have that."""
+
+    session_id: str
+    ticket: str
+
+
+async def session_of(path: Path) -> KeptSession:
+    """What a session that `s_client -sess_out` has written shows a server when it is resumed."""
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "sess_id", "-noout", "-text", "-in", path), stdout=asyncio.subprocess.PIPE
+    )
+    text = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+    session_id = re.search(r"Session-ID: (\w*)", text)
+    assert session_id, text
+    _, _, dump = text.partition("TLS session ticket:\n")
+    lines = re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", dump, re.MULTILINE)
+    return KeptSession(session_id=session_id[1], ticket=re.sub("[ -]", "", "".join(lines)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from pentaflow.sessions import SessionAnswer, SessionQuestion, Step
-from tlsnodes.persistence.affinity import ChosenBy
+from tlsnodes.persistence.affinity import Affinity, ChosenBy
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.ring import source_key
@@ -19,31 +20,39 @@ class Verdict(StrEnum):
     HONOURED = "honoured"
     NONE = "none"
     NOT_ASKED = "not_asked"
+    UNKNOWN = "unknown"
     SERVER_GONE = "server_gone"
     SERVER_DOWN = "server_down"
 
 
+class Bound(NamedTuple):
+    """What the client's TLS session says: `by` is the row, `said` what it binds to, or why to nothing."""
+
+    by: ChosenBy
+    said: Affinity | str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What can decide for a vserver's clients: what its `RequestScheduler` is made of.
+    """What can decide for a vserver's clients.
 
     Attributes:
         pool: the servers.
         policy: the pool's, by name.
         injection: cookie persistence, if the vserver has it.
-        tickets: whether TLS tickets bind.
+        bound: by the client's TLS session, if sessions bind.
         source: whether clients that nothing else binds go by their address.
     """
 
     pool: ServerPool
     policy: str
     injection: CookieInjection | None
-    tickets: bool
+    bound: Bound | None
     source: bool
 
 
 def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s: float) -> SessionAnswer:
-    """What `RequestScheduler.choose` would say of the next request of a client that has no ticket.
+    """What `RequestScheduler.choose`, or a passthrough vserver, would say of a client's next request.
 
     Args:
         vserver: its name.
@@ -62,6 +71,7 @@ def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s:
         steps.append(Step(by=by.name.lower(), verdict=verdict, server=name))
         return SessionAnswer(
             vserver=vserver,
+            pool=pool.name,
             steps=tuple(steps),
             server=name if is_served else None,
             chosen_by=by.name.lower(),
@@ -74,8 +84,11 @@ def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s:
         if isinstance(found, ServerState):
             return decide(ChosenBy.COOKIE, found, is_served=not found.full)
         steps.append(found)
-    if rows.tickets:
-        steps.append(Step(by=ChosenBy.TICKET.name.lower(), verdict=Verdict.NOT_ASKED, server=None))
+    if rows.bound is not None:
+        found = _ask_session(pool, rows.bound, now)
+        if isinstance(found, ServerState):
+            return decide(rows.bound.by, found, is_served=not found.full)
+        steps.append(found)
     has_room = pool.has_room(now)
     if not rows.source:
         return decide(ChosenBy.POLICY, None, is_served=has_room)
@@ -97,3 +110,18 @@ def _ask_cookie(
     if not pool.usable(server, now):
         return Step(by="cookie", verdict=Verdict.SERVER_DOWN, server=server.name)
     return server
+
+
+def _ask_session(pool: ServerPool, bound: Bound, now: float) -> ServerState | Step:
+    """The server that the session binds to, a full one if all are full, or why there is none."""
+    by = bound.by.name.lower()
+    if isinstance(bound.said, str):
+        return Step(by=by, verdict=bound.said, server=None)
+    found = [pool.maybe_server(server_id) for server_id in bound.said.servers]
+    known = [server for server in found if server is not None]
+    if not known:
+        return Step(by=by, verdict=Verdict.SERVER_GONE, server=None)
+    usable = [server for server in known if pool.usable(server, now)]
+    if not usable:
+        return Step(by=by, verdict=Verdict.SERVER_DOWN, server=known[0].name)
+    return next((server for server in usable if not server.full), usable[0])

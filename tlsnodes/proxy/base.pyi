@@ -1,8 +1,11 @@
 from collections.abc import Collection
 
 from tlsnodes.proxy.statistics import VserverStatistics
+from tlsnodes.stream.poller import Poller
 
 class ProxyBase:
+    @property
+    def poller(self) -> Poller: ...
     @property
     def name(self) -> str: ...
     @property

@@ -77,9 +77,9 @@ cdef class PassthroughProxy(ProxyBase):
     """A vserver of mode passthrough."""
 
     cdef readonly tuple pools  # the first one is for names that have no route
-    cdef object names  # `NameTable`: server name → pool
-    cdef bint source
-    cdef object learnt  # `LearntSessions`; None: none are learnt
+    cdef readonly object names  # `NameTable`: server name → pool
+    cdef readonly bint source
+    cdef readonly object learnt  # `LearntSessions`; None: none are learnt
     cdef set tasks
     cdef dict ways  # pool's name → server id → `Route`
     cdef PassthroughProxy successor  # None as long as it has no other

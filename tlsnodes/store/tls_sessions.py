@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from tlsnodes.persistence.affinity import Affinity, AffinityCodec, AffinityRefusal
+from tlsnodes.persistence.affinity import Affinity, AffinityCodec, AffinityRefusal, digest_of
 from tlsnodes.persistence.session_ids import Issuer, SessionIds
 from tlsnodes.statistics import SessionOutcome
 from tlsnodes.store.cached import CachedStore
@@ -90,7 +90,7 @@ class SharedSessions:
         return found
 
     def _read(
-        self, session_id: bytes, digest: bytes, serves: Callable[[Affinity], bool] | None
+        self, session_id: bytes, digest: bytes | None, serves: Callable[[Affinity], bool] | None
     ) -> tuple[Affinity, bytes] | SessionOutcome:
         if self._ids.maybe_issuer(session_id) is None:
             return SessionOutcome.FORGED
@@ -104,12 +104,24 @@ class SharedSessions:
         plain = self._ids.maybe_unseal(session_id, record.value)
         if plain is None:
             return SessionOutcome.UNREADABLE
-        affinity = self._codec.decode(plain[0], digest, time.time())
+        affinity = self._codec.decode(plain[0], digest_of(plain[0]) if digest is None else digest, time.time())
         if isinstance(affinity, AffinityRefusal):
             return SessionOutcome[affinity.name]
         if serves is not None and not serves(affinity):
             return SessionOutcome.SERVER_GONE
         return affinity, plain[1]
+
+    async def examine(self, session_id: bytes, digest: bytes | None) -> Affinity | SessionOutcome:
+        """What a session binds its client to, or why it counts as absent; nothing is counted.
+
+        Args:
+            session_id: what the client would ask for.
+            digest: of the server name that it would ask for; None: of the one that the session is for.
+        """
+        if self._ids.maybe_issuer(session_id) is not None:
+            await self._store.get(self._ids.key_of(session_id))
+        found = self._read(session_id, digest, None)
+        return found if isinstance(found, SessionOutcome) else found[0]
 
     def keep(self, session_id: bytes, servers: tuple[int, ...], digest: bytes, session: bytes) -> None:
         """Share a new session.

@@ -7,7 +7,7 @@ from tlsnodes.tls.tickets cimport TicketSettings
 cdef class SessionSettings(TicketSettings):
     """The server's side, with sessions that others share."""
 
-    cdef object sessions  # `SharedSessions`; None: sessions have no ids
+    cdef readonly object sessions  # `SharedSessions`; None: sessions have no ids
 
     # `stream`, which owns the connection, can wait for the store.
     cdef int follow(self, SSL *ssl, stream) except -1

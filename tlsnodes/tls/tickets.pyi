@@ -1,4 +1,5 @@
-from tlsnodes.persistence.affinity import AffinityCodec
+from tlsnodes.persistence.affinity import Affinity, AffinityCodec
+from tlsnodes.statistics import TicketOutcome
 from tlsnodes.tls.binding import ServerSettings
 
 class TicketSettings(ServerSettings):
@@ -6,3 +7,4 @@ class TicketSettings(ServerSettings):
     def set_tickets(
         self, codec: AffinityCodec, counts: list[int], *, lifetime_s: int, renew: bool, late: bool
     ) -> None: ...
+    def read_ticket(self, ticket: bytes, digest: bytes | None, now_s: float) -> Affinity | TicketOutcome: ...

@@ -8,6 +8,13 @@ TLS 1.2 seals its ticket within the handshake, so a server is chosen there. In T
 once a server has answered its first request (`Stream.issue_ticket`), with the bearer's affinity by then.
 """
 
+from hmac import compare_digest
+from hmac import digest as hmac
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
 from tlsnodes.persistence.affinity import Affinity, AffinityRefusal, ChosenBy, digest_of, name_digest
 from tlsnodes.statistics import TicketOutcome
 
@@ -20,6 +27,7 @@ cdef enum:
     TICKET_KEY_SIZE = 80
     KEY_NAME_SIZE = 16
     IV_SIZE = 16
+    MAC_SIZE = 32
 
 # In TLS 1.2, where a ticket serves many times, one with less than this part of its lifetime left is replaced.
 cdef double _RENEW_BELOW = 0.75
@@ -86,6 +94,37 @@ cdef class TicketSettings(ServerSettings):
         SSL_CTX_set_timeout(self.context, lifetime_s)
         SSL_CTX_set_session_ticket_cb(self.context, _write_ticket, _read_ticket, <void *>self)
 
+    def read_ticket(self, bytes ticket not None, bytes digest, double now_s):
+        """What a ticket binds its client to (`Affinity`), or why to nothing (`TicketOutcome`); that is not counted.
+
+        Args:
+            ticket: as its client shows it, laid out as RFC 5077, 4 recommends.
+            digest: of the server name that the client asks for; None: of the one that the ticket is for.
+            now_s: seconds since the epoch.
+        """
+        cdef const unsigned char *der
+        cdef SSL_SESSION *session
+        cdef Py_ssize_t at
+        for at in range(0, len(self.ticket_keys), TICKET_KEY_SIZE):
+            if self.ticket_keys[at : at + KEY_NAME_SIZE] == ticket[:KEY_NAME_SIZE]:
+                break
+        else:
+            return TicketOutcome.UNKNOWN_KEY
+        plain = _maybe_opened(ticket, self.ticket_keys[at : at + TICKET_KEY_SIZE])
+        if plain is None:
+            return TicketOutcome.FORGED
+        der = plain
+        session = d2i_SSL_SESSION(NULL, &der, len(plain))
+        if session is NULL:
+            ERR_clear_error()
+            return TicketOutcome.MALFORMED
+        try:
+            packed = _data_of(session)
+        finally:
+            SSL_SESSION_free(session)
+        found = self.codec.decode(packed, digest_of(packed) if digest is None else digest, now_s)
+        return _OUTCOMES[found] if type(found) is AffinityRefusal else found
+
     cdef void count_in_handshake(self) noexcept:
         # In TLS 1.3 the callback comes too late to say that there is to be none.
         SSL_CTX_set_num_tickets(self.context, 1 if self.issues_tickets and not self.late else 0)
@@ -130,6 +169,16 @@ cdef class TicketBearer:
 cdef TicketBearer bearer_of(SSL *ssl):
     cdef void *bearer = SSL_get_ex_data(ssl, _BEARER)
     return <TicketBearer>bearer if bearer is not NULL else None
+
+
+cdef bytes _maybe_opened(bytes ticket, bytes key):
+    """The session in a ticket; None: it was not made with that key."""
+    cdef bytes sealed = ticket[:-MAC_SIZE], text = ticket[KEY_NAME_SIZE + IV_SIZE : -MAC_SIZE]
+    if not text or len(text) % IV_SIZE or not compare_digest(hmac(key[16:48], sealed, "sha256"), ticket[-MAC_SIZE:]):
+        return None
+    cipher = Cipher(AES(key[48:]), CBC(ticket[KEY_NAME_SIZE : KEY_NAME_SIZE + IV_SIZE])).decryptor()
+    padded = cipher.update(text) + cipher.finalize()
+    return padded[: -padded[-1]]
 
 
 # ---- what OpenSSL calls

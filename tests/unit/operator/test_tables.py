@@ -102,14 +102,14 @@ def test_ticket_keys_and_who_has_them() -> None:
 @pytest.mark.parametrize(
     ("server", "by", "refusal", "head"),
     [
-        ("w1", "cookie", None, "web at n1: server w1, by cookie"),
-        (None, "policy", None, "web at n1: whichever server policy url_hash chooses"),
-        (None, "source", None, "web at n1: a server by source, which the question does not say"),
+        ("w1", "cookie", None, "web at n1: server w1 of pool p, by cookie"),
+        (None, "policy", None, "web at n1: whichever server of pool p policy url_hash chooses"),
+        (None, "source", None, "web at n1: a server of pool p by source, which the question does not say"),
         (None, "cookie", "every server is full", "web at n1: no server, every server is full"),
     ],
 )
 def test_which_server_a_client_would_get(server: str | None, by: str, refusal: str | None, head: str) -> None:
-    answer = {"node": "n1", "vserver": "web", "policy": "url_hash", "server": server, "chosen_by": by}
+    answer = {"node": "n1", "vserver": "web", "pool": "p", "policy": "url_hash", "server": server, "chosen_by": by}
     steps = [
         {"by": "ticket", "verdict": "server_gone", "server": None},
         {"by": by, "verdict": "honoured", "server": "w1"},

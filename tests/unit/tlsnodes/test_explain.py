@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,9 @@ from pydantic import ValidationError
 from pentaflow.addresses import IpAddress
 from pentaflow.sessions import SessionAnswer, SessionQuestion
 from support.pools import chosen_ids, make_pool
+from tlsnodes.persistence.affinity import Affinity, ChosenBy
 from tlsnodes.persistence.cookie import CookieInjection
-from tlsnodes.persistence.explain import Rows, explain
+from tlsnodes.persistence.explain import Bound, Rows, explain
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.scheduling.pool import ServerPool
@@ -34,7 +36,7 @@ def ask(
     *,
     codec: TokenCodec | None = None,
     has_cookies: bool = True,
-    tickets: bool = False,
+    bound: Bound | None = None,
     source: bool = False,
     now: float = 0.0,
 ) -> SessionAnswer:
@@ -42,7 +44,7 @@ def ask(
         pool=pool,
         policy="round_robin",
         injection=injection(codec) if has_cookies else None,
-        tickets=tickets,
+        bound=bound,
         source=source,
     )
     return explain(
@@ -60,11 +62,11 @@ def steps(answer: SessionAnswer) -> list[tuple[str, str, str | None]]:
 
 def test_rows_are_asked_in_order_until_one_decides() -> None:
     pool = make_pool(1, 1, 1)
-    bound = ask(pool, b"a=1; SpServer=3", tickets=True, source=True)
+    bound = ask(pool, b"a=1; SpServer=3", bound=Bound(ChosenBy.TICKET, Affinity((1,), 2000)), source=True)
     assert steps(bound) == [("cookie", "honoured", "s3")]
     assert (bound.vserver, bound.server, bound.chosen_by, bound.refusal) == ("web", "s3", "cookie", None)
-    free = ask(pool, b"a=1", tickets=True)
-    assert steps(free) == [("cookie", "none", None), ("ticket", "not_asked", None), ("policy", "honoured", None)]
+    free = ask(pool, b"a=1", bound=Bound(ChosenBy.TICKET, "forged"))
+    assert steps(free) == [("cookie", "none", None), ("ticket", "forged", None), ("policy", "honoured", None)]
     assert (free.server, free.chosen_by, free.policy, free.refusal) == (None, "policy", "round_robin", None)
     assert steps(ask(pool, has_cookies=False)) == [("policy", "honoured", None)]
 
@@ -84,6 +86,29 @@ def test_what_does_not_bind_says_why() -> None:
         (AuthenticatedToken(secret=bytes(16), vserver_id=2, vserver_name="web").encode(1, None), "foreign", None),
     ):
         assert steps(ask(pool, b"SpServer=" + token, codec=codec))[0] == ("cookie", verdict, server)
+
+
+def test_a_session_leads_to_the_first_of_its_servers_that_can() -> None:
+    pool = make_pool(1, 1, 1)
+    pool.connect_failed(pool.servers[0], 0.0)
+    for servers, verdict, server in (
+        ((2, 3), "honoured", "s2"),
+        ((1, 3), "honoured", "s3"),
+        ((1,), "server_down", "s1"),
+        ((9,), "server_gone", None),
+        ((), "server_gone", None),
+    ):
+        answer = ask(pool, has_cookies=False, bound=Bound(ChosenBy.SESSION_ID, Affinity(servers, 2000)))
+        assert steps(answer)[0] == ("session_id", verdict, server)
+        assert answer.chosen_by == ("session_id" if verdict == "honoured" else "policy")
+    pool.choose(0.0)
+    pool.servers[1].full = True
+    named = Bound(ChosenBy.TICKET, Affinity((2, 3), 2000))
+    assert ask(pool, has_cookies=False, bound=named).server == "s3"
+    pool.servers[2].full = True
+    answer = ask(pool, has_cookies=False, bound=named)
+    assert (answer.server, answer.chosen_by) == (None, "ticket")
+    assert answer.refusal == "every server of pool pool is full"
 
 
 def test_the_clients_address_decides_if_it_is_known() -> None:
@@ -120,10 +145,17 @@ def test_who_would_get_a_503_is_told_why() -> None:
     full=st.sets(st.integers(1, 5)),
     cookie=st.sampled_from([None, b"a=1", *(b"SpServer=%d" % i for i in range(1, 7)), b"SpServer=x; SpServer=2"]),
     source=st.booleans(),
+    servers=st.none() | st.lists(st.integers(1, 6), max_size=3, unique=True).map(tuple),
     now=st.sampled_from([0.0, 1.0, 5.0]),
 )
 def test_the_answer_is_what_the_scheduler_does_next(
-    weights: list[int], down: set[int], full: set[int], cookie: bytes | None, source: bool, now: float
+    weights: list[int],
+    down: set[int],
+    full: set[int],
+    cookie: bytes | None,
+    source: bool,
+    servers: tuple[int, ...] | None,
+    now: float,
 ) -> None:
     def make() -> ServerPool:
         pool = make_pool(*weights)
@@ -136,12 +168,16 @@ def test_the_answer_is_what_the_scheduler_does_next(
         return pool
 
     pool = make()
-    before = answer = ask(pool, cookie, CLIENT, source=source, now=now)
+    bearer = bound = None
+    if servers is not None:
+        bearer = SimpleNamespace(affinity=Affinity(servers, 2000), by=ChosenBy.TICKET)
+        bound = Bound(ChosenBy.TICKET, bearer.affinity)
+    before = answer = ask(pool, cookie, CLIENT, source=source, bound=bound, now=now)
     for _ in range(3):
-        answer = ask(pool, cookie, CLIENT, source=source, now=now)
+        answer = ask(pool, cookie, CLIENT, source=source, bound=bound, now=now)
     assert answer == before
     server, _, by = RequestScheduler(pool, injection(), VserverStatistics(), source=source).choose(
-        cookie, now, 1000.0, b"/", CLIENT.packed
+        cookie, now, 1000.0, b"/", CLIENT.packed, bearer
     )
     assert answer.chosen_by == by.name.lower()
     assert (answer.refusal is None) == (server is not None)
@@ -173,9 +209,12 @@ def test_wrong_questions_are_refused_without_repeating_secrets() -> None:
         ({"cookie": "secret\r\nX: y"}, "String should match pattern"),
         ({"cookie": "secret\u2028"}, "String should match pattern"),
         ({"cookie": "secret" * 2000}, "String should have at most 8192 characters"),
+        ({"ticket": b"secret" * 2000}, "Data should have at most 8192 bytes"),
+        ({"session_id": b"secret" * 10}, "Data should have at most 32 bytes"),
+        ({"name": "secret/"}, "String should match pattern"),
         ({"client": "secret"}, "not a valid IPv4 address"),
     ):
         with pytest.raises(ValidationError, match=sentence) as caught:
             SessionQuestion.model_validate(question)
         assert "secret" not in str(caught.value)
-    assert "secret" not in repr(SessionQuestion(cookie="secret"))
+    assert "secret" not in repr(SessionQuestion(cookie="secret", ticket=b"secret", session_id=b"secret"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
 import ssl
 import time
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from support.certificates import make_certificate
 from support.streams import attached, run_until
 from support.tlspeer import TlsPeer, client_settings
-from tlsnodes.persistence.affinity import AffinityCodec
+from tlsnodes.persistence.affinity import Affinity, AffinityCodec, name_digest
 from tlsnodes.statistics import TicketOutcome
 from tlsnodes.stream.poller import Poller
 from tlsnodes.stream.stream import StreamState
@@ -54,14 +57,14 @@ class Client:
 
     def __init__(self, poller: Poller, version: ssl.TLSVersion) -> None:
         self._poller = poller
-        self._settings = client_settings()
-        self._settings.minimum_version = self._settings.maximum_version = version
+        self.settings = client_settings()
+        self.settings.minimum_version = self.settings.maximum_version = version
         self.session: ssl.SSLSession | None = None
 
     def connect(self, vserver: Vserver, name: str | None = "www.example.test", *, keep: bool = True) -> bool:
         """Whether the handshake was resumed; the connection has an answer, so tickets have come."""
         server, peer = attached(self._poller, vserver.context)
-        client = TlsPeer(self._poller, peer, self._settings, name=name, session=self.session)
+        client = TlsPeer(self._poller, peer, self.settings, name=name, session=self.session)
         try:
             client.handshake()
             run_until(self._poller, lambda: server.stream.state != StreamState.HANDSHAKING)
@@ -173,3 +176,49 @@ def test_who_may_make_no_tickets_accepts_them(client: Client) -> None:
     for _ in range(2):
         assert client.connect(mute, keep=False)
     assert mute.counted() == {"resumed": 2}
+
+
+def shown(client: Client) -> bytes:
+    """The ticket in the client's next ClientHello; its key's name is known."""
+    incoming, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client.settings.wrap_bio(incoming, out, server_hostname="www.example.test", session=client.session)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = out.read()
+    at = hello.index(KEY[:16])
+    return hello[at : at + int.from_bytes(hello[at - 2 : at], "big")]
+
+
+def test_what_a_ticket_says_is_read_without_a_handshake(client: Client) -> None:
+    vserver = Vserver()
+    client.connect(vserver)
+    ticket, digest, now_s = shown(client), name_digest(b"www.example.test"), time.time()
+    before = vserver.counted()
+    for asked in (digest, None):
+        found = vserver.context.read_ticket(ticket, asked, now_s)
+        assert isinstance(found, Affinity)
+        assert found.servers == ()
+    for wrong, asked, at_s, outcome in (
+        (ticket, name_digest(b"other.example"), now_s, TicketOutcome.FOREIGN_NAME),
+        (ticket, digest, now_s + 10_000, TicketOutcome.EXPIRED),
+        (b"x" + ticket[1:], digest, now_s, TicketOutcome.UNKNOWN_KEY),
+        (b"", digest, now_s, TicketOutcome.UNKNOWN_KEY),
+        *((ticket[:size], digest, now_s, TicketOutcome.FORGED) for size in (16, 32, 64, 80, len(ticket) - 1)),
+        (ticket[:-1] + bytes([ticket[-1] ^ 1]), digest, now_s, TicketOutcome.FORGED),
+        (ticket[:20] + bytes([ticket[20] ^ 1]) + ticket[21:], digest, now_s, TicketOutcome.FORGED),
+    ):
+        assert vserver.context.read_ticket(wrong, asked, at_s) is outcome
+    assert Vserver(vserver_id=2).context.read_ticket(ticket, digest, now_s) is TicketOutcome.FOREIGN_VSERVER
+    rotated = Vserver(keys=(NEW_KEY, KEY)).context
+    assert isinstance(rotated.read_ticket(ticket, digest, now_s), Affinity), "its key retires"
+    assert vserver.counted() == before
+    assert client.connect(vserver)
+
+
+def test_a_ticket_of_our_key_with_no_session_in_it_is_malformed() -> None:
+    iv, text = bytes(16), padding.PKCS7(128).padder()
+    padded = text.update(b"no session") + text.finalize()
+    cipher = Cipher(algorithms.AES(KEY[48:]), modes.CBC(iv)).encryptor()
+    sealed = KEY[:16] + iv + cipher.update(padded) + cipher.finalize()
+    ticket = sealed + hmac.digest(KEY[16:48], sealed, "sha256")
+    assert Vserver().context.read_ticket(ticket, None, time.time()) is TicketOutcome.MALFORMED
