@@ -3,9 +3,9 @@
     version (8 bits) · vserver id (16) · end (32, seconds since the epoch) · digest of the server name asked for (64)
     · for each of up to four servers, in order of preference: id (16) · generation (16)
 
-The packed form authenticates nothing: it stands inside what does, a TLS ticket or a sealed record of the store. A
-server's generation is a fingerprint of its id and address, so that an id that was given to another address binds
-nobody.
+The packed form authenticates nothing: it stands inside what does, a TLS ticket or a sealed record of the store, except
+for what is learnt in passing, with which the store is trusted. A server's generation is a fingerprint of its id and
+address, so that an id that was given to another address binds nobody.
 """
 
 from __future__ import annotations
