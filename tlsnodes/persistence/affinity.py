@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
+from functools import lru_cache
 from hashlib import blake2b
-from struct import Struct, iter_unpack, pack
+from struct import Struct
 from typing import NamedTuple
 
 MAX_SERVERS = 4
@@ -21,8 +22,11 @@ DIGEST_SIZE = 8
 
 _VERSION = 1
 _HEAD = Struct(f">BHI{DIGEST_SIZE}s")
-_SERVER_SIZE = 4
+_SERVER = Struct(">HH")
+_SIZES = frozenset(_HEAD.size + count * _SERVER.size for count in range(MAX_SERVERS + 1))
 _LAST_END = 2**32 - 1
+# Names that clients ask for come again and again; those that are made up push nothing of worth out.
+_REMEMBERED_NAMES = 256
 
 
 class ChosenBy(IntEnum):
@@ -61,6 +65,7 @@ def server_generation(server_id: int, host: str, port: int) -> int:
     return int.from_bytes(blake2b(f"{server_id} {host} {port}".encode(), digest_size=2).digest(), "big")
 
 
+@lru_cache(_REMEMBERED_NAMES)
 def name_digest(name: bytes) -> bytes:
     """Of the server name that a client asks for; empty: it asks for none."""
     return blake2b(name.lower(), digest_size=DIGEST_SIZE).digest()
@@ -86,13 +91,13 @@ class AffinityCodec:
         for server_id in affinity.servers[:MAX_SERVERS]:
             generation = self._maybe_generation(server_id)
             if generation is not None:
-                packed += pack(">HH", server_id, generation)
+                packed += _SERVER.pack(server_id, generation)
         return packed
 
     def decode(self, packed: bytes, digest: bytes, now_s: float) -> Affinity | AffinityRefusal:
         """Read what a client that asks for the name of that digest is bound to; servers that are gone are left out."""
-        rest = len(packed) - _HEAD.size
-        if rest < 0 or rest % _SERVER_SIZE or rest > MAX_SERVERS * _SERVER_SIZE or packed[0] != _VERSION:
+        size = len(packed)
+        if size not in _SIZES or packed[0] != _VERSION:
             return AffinityRefusal.MALFORMED
         _, vserver_id, expires_s, of_name = _HEAD.unpack_from(packed)
         if vserver_id != self._vserver_id:
@@ -101,12 +106,11 @@ class AffinityCodec:
             return AffinityRefusal.FOREIGN_NAME
         if expires_s <= now_s:
             return AffinityRefusal.EXPIRED
-        servers = tuple(
-            server_id
-            for server_id, generation in iter_unpack(">HH", packed[_HEAD.size :])
-            if self._maybe_generation(server_id) == generation
-        )
-        return Affinity(servers, expires_s)
+        if size == _HEAD.size:  # the most frequent one: it binds to no server
+            return Affinity((), expires_s)
+        told = _SERVER.iter_unpack(packed[_HEAD.size :])
+        servers = [server_id for server_id, generation in told if self._maybe_generation(server_id) == generation]
+        return Affinity(tuple(servers), expires_s)
 
 
 def digest_of(packed: bytes) -> bytes:
