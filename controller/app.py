@@ -37,6 +37,8 @@ from controller.pipeline import Pipeline, load_pipeline
 from controller.prober import Observation
 from controller.repository import Repository
 from controller.running import NodeSilent, Running
+from controller.session_ids.allocation import Allocation
+from controller.session_ids.distribution import SessionIdDistribution
 from controller.southbound import SessionState, SwitchSession
 from controller.status import StatusPoller, maybe_authority
 from controller.store.base import Fenced, Store, StoreUnavailable
@@ -85,6 +87,7 @@ class Array:
         hash_keys: Mapping[str, int],
         intents: Mapping[int, Intent],
         kept_ticket_keys: KeptKeys,
+        session_ids: Mapping[str, Allocation],
         events: EventLog,
     ) -> None:
         """
@@ -96,6 +99,7 @@ class Array:
             hash_keys: what it has kept, by name of the vserver.
             intents: what operators have set, by id of the node.
             kept_ticket_keys: of an earlier leader.
+            session_ids: what it has kept, by name of the vserver.
             events: where to write down what happens.
         """
         self._pipeline = pipeline
@@ -130,6 +134,7 @@ class Array:
             poller=lambda: self.poller,
             dispatch=self.dispatch,
         )
+        self.session_ids = SessionIdDistribution(self.core, repository, session_ids)
         self._probe_key = secrets.randbits(64)
         self.sessions = [self._make_session(switch) for switch in configuration.switches]
 
@@ -161,6 +166,7 @@ class Array:
             group.create_task(self._elect(group))
             group.create_task(self._advance())
             group.create_task(self.key_distribution.run())
+            group.create_task(self.session_ids.run())
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Run another configuration, which `check_changeover` allows. Sessions with switches that remain go on."""
@@ -170,6 +176,7 @@ class Array:
         self.connection_poller.nodes = self.core.nodes
         self.connection_poller.tls = maybe_authority(configuration)
         self.key_distribution.reconfigure(configuration)
+        self.session_ids.reconfigure(configuration)
         sessions = {session.name: session for session in self.sessions}
         self.sessions = []
         for switch in configuration.switches:
@@ -373,6 +380,7 @@ class Controller:
             hash_keys=await repository.hash_keys(),
             intents=intents,
             kept_ticket_keys=await read_kept(repository, in_force.configuration),
+            session_ids=await repository.session_ids(),
             events=self._events,
         )
         operations = Operations(

@@ -8,6 +8,7 @@
 | `intents/NODE` | what the operator wants of a node |
 | `hash-keys/VSERVER` | the key of the vserver's bucket hash |
 | `ticket-keys/VSERVER` | the keys of the vserver's TLS tickets, sealed |
+| `session-ids/VSERVER` | who makes which of the vserver's TLS session ids |
 | `idempotency/KEY` | the answer that a request with this key got |
 | `audit/000000000001`, `audit-bounds` | who asked for what; which of it is kept |
 
@@ -23,6 +24,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.intents import Intent
+from controller.session_ids.allocation import Allocation
 from controller.store.base import MAX_CHANGES, Change, Condition, Delete, Item, Put, Store
 from pentaflow.config import NodeState
 from pentaflow.errors import ConfigurationError, PentaflowError
@@ -40,6 +42,7 @@ _TEXTS = "configuration/texts/"
 _INTENTS = "intents/"
 _HASH_KEYS = "hash-keys/"
 _TICKET_KEYS = "ticket-keys/"
+_SESSION_IDS = "session-ids/"
 _IDEMPOTENCY = "idempotency/"
 _AUDIT = "audit/"
 _AUDIT_BOUNDS = "audit-bounds"
@@ -94,6 +97,12 @@ class SealedKeys(Document):
     """The ring of ticket keys of a vserver, sealed by who keeps it (`controller.sealing`)."""
 
     sealed: str = Field(pattern=r"^[0-9a-f]+$", repr=False)
+
+
+class SessionIdsDocument(Document):
+    """See `controller.session_ids.allocation`."""
+
+    allocation: Allocation
 
 
 class Answer(Document):
@@ -262,6 +271,20 @@ class Repository:
         ]
         for start in range(0, len(made), MAX_CHANGES):
             await self._commit(made[start : start + MAX_CHANGES])
+
+    # Session ids.
+
+    async def session_ids(self) -> dict[str, Allocation]:
+        """By name of the vserver."""
+        found = await self._store.list(_SESSION_IDS)
+        return {
+            key.removeprefix(_SESSION_IDS): _decode(SessionIdsDocument, key, item).allocation
+            for key, item in found.items()
+        }
+
+    async def keep_session_ids(self, vserver: str, allocation: Allocation) -> None:
+        """Keep who makes which session ids of a vserver."""
+        await self._commit([Put(_SESSION_IDS + vserver, _encode(SessionIdsDocument(allocation=allocation)))])
 
     # Requests.
 

@@ -10,6 +10,7 @@ from controller.core import Core
 from controller.key_distribution import KeyDistribution
 from controller.operations import Operations
 from controller.repository import Repository
+from controller.session_ids.distribution import SessionIdDistribution
 from controller.southbound import SwitchSession
 from controller.status import StatusPoller
 from pentaflow.config import Node
@@ -27,6 +28,7 @@ class RunningArray(Protocol):
     sessions: list[SwitchSession]
     poller: StatusPoller
     key_distribution: KeyDistribution
+    session_ids: SessionIdDistribution
 
     async def ask_connections(self, nodes: Collection[int]) -> None:
         """Have some nodes, by id, say now which connections are open."""
@@ -73,3 +75,8 @@ class Running:
     def key_distribution(self) -> KeyDistribution:
         """What gives nodes their ticket keys."""
         return self.array.key_distribution
+
+    @property
+    def session_ids(self) -> SessionIdDistribution:
+        """Who makes which TLS session ids."""
+        return self.array.session_ids

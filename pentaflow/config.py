@@ -42,6 +42,7 @@ from pentaflow.persistence import StoreSettings as StoreSettings
 from pentaflow.pools import Policy as Policy
 from pentaflow.pools import Pool as Pool
 from pentaflow.pools import Server as Server
+from pentaflow.session_id_settings import check_session_ids
 from pentaflow.tls import Tls as Tls
 from pentaflow.tls import VserverTls as VserverTls
 
@@ -477,6 +478,7 @@ class Configuration(Model):
                     raise MisplacedError(location, f"switch {name} has no port {port}")
         self._check_schedulers()
         check_direct(self)
+        check_session_ids(self)
         return self
 
     def _check_probe_addresses(self) -> None:

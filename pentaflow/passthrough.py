@@ -19,7 +19,7 @@ _PATTERN = re.compile(rf"(?=.{{1,255}}\Z)(\*\.)?{_LABEL}(\.{_LABEL})*\Z")
 
 # What is there without requests.
 _HAS = {
-    "persistence": ("learn", "source"),
+    "persistence": ("learn", "session_ids", "source"),
     "timeouts": ("handshake_s", "connect_s", "response_s", "tunnel_s"),
     "limits": ("max_connections", "max_connections_per_client", "min_rate", "min_rate_after_s"),
 }

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from pentaflow.fields import Integer, Model, Seconds
+from pentaflow.session_id_settings import SessionIds
 
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64)]
@@ -94,6 +95,7 @@ class Persistence(Model):
         source: a consistent hash of the client's address, instead of the pool's policy.
         explain_header: a field of responses that says which server they come from, and why that one.
         ticket_keys: of its TLS tickets, whether they bind or not.
+        session_ids: TLS session ids of servers behind mode passthrough.
     """
 
     cookie: CookiePersistence | None = None
@@ -103,6 +105,7 @@ class Persistence(Model):
     source: bool = False
     explain_header: FieldName | None = None
     ticket_keys: TicketKeys = TicketKeys()
+    session_ids: SessionIds | None = None
 
     @property
     def ticket_lifetime_s(self) -> int:

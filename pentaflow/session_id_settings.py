@@ -9,9 +9,11 @@ from pydantic import Field, model_validator
 
 from pentaflow.fields import Integer, Model, Name
 from pentaflow.misplaced import Location, MisplacedError, nearest
+from pentaflow.modes import VserverMode
 from pentaflow.session_ids import KEYS, GroupKind
 
 if TYPE_CHECKING:
+    from pentaflow.config import Configuration
     from pentaflow.pools import Pool
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -81,3 +83,20 @@ class SessionIds(Model):
 def spare_keys(settings: SessionIds) -> int:
     """How many keys are spare at least."""
     return round(KEYS * settings.spare_percent / 100)
+
+
+def check_session_ids(configuration: Configuration) -> None:
+    """Session ids are allocated in mode passthrough only, to servers of the vserver's own pool.
+
+    Raises:
+        MisplacedError: what is wrong where it stands.
+    """
+    pools = {pool.name: pool for pool in configuration.pools}
+    for i, vserver in enumerate(configuration.vservers):
+        settings = vserver.persistence.session_ids
+        if settings is None:
+            continue
+        place = ("vservers", i, "persistence", "session_ids")
+        if vserver.mode is not VserverMode.PASSTHROUGH or vserver.pool is None:
+            raise MisplacedError(place, f"belongs to mode passthrough; the mode of {vserver.name} is {vserver.mode}")
+        settings.check_servers(pools[vserver.pool], place)

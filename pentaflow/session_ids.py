@@ -165,7 +165,6 @@ class SessionIdTable(Model):
     _firsts: list[int] = PrivateAttr()
     _servers: list[tuple[int, ...]] = PrivateAttr()
     _exceptions: dict[bytes, tuple[int, ...]] = PrivateAttr()
-    _default: tuple[int, ...] = PrivateAttr()
 
     @model_validator(mode="after")
     def _index(self) -> Self:
@@ -174,24 +173,23 @@ class SessionIdTable(Model):
         self._firsts = [keys.first for keys, _ in found]
         self._servers = [servers for _, servers in found]
         self._exceptions = {bytes.fromhex(e.session_id): (e.server,) for e in self.exceptions}
-        self._default = () if self.default_server is None else (self.default_server,)
         return self
 
     def find(self, session_id: bytes) -> int | None:
         """The server whose group holds an id, or the default one; None: there is no id, or nobody to ask."""
-        servers = self.find_all(session_id)
-        return servers[0] if servers else None
-
-    def find_all(self, session_id: bytes) -> tuple[int, ...]:
-        """As `find`, and after it the servers that share the id with it."""
         if not session_id:
-            return ()
+            return None
+        servers = self.holders(session_id)
+        return servers[0] if servers else self.default_server
+
+    def holders(self, session_id: bytes) -> tuple[int, ...]:
+        """The server whose group holds an id, and after it those that share it; empty: the id is nobody's."""
         if servers := self._exceptions.get(session_id):
             return servers
         key = key_of(session_id)
         if key is not None and (i := bisect_right(self._firsts, key)) and key <= self._ranges[i - 1].last:
             return self._servers[i - 1]
-        return self._default
+        return ()
 
 
 class SessionIdRecord(Model):
@@ -276,3 +274,14 @@ class SessionIdReport(Model):
     def _disjoint(self) -> Self:
         _check_disjoint(keys for group in self.groups for keys in read_group(group.keys))
         return self
+
+
+class SessionIdTables(Model):
+    """All tables of a load balancer, which takes the place of those that it had."""
+
+    schema_version: Literal[1] = 1
+    tables: tuple[SessionIdTable, ...]
+
+    def versions(self) -> dict[str, int]:
+        """Vserver → version of its table."""
+        return {table.vserver: table.version for table in self.tables}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pentaflow.sessions import SessionAnswer, SessionQuestion
 from tlsnodes.passthrough.client_hello import TLS_1_2, ClientHello
 from tlsnodes.passthrough.learning import LearntSessions
+from tlsnodes.passthrough.ranges import find_server
 from tlsnodes.persistence.affinity import Affinity, ChosenBy, name_digest
 from tlsnodes.persistence.explain import Bound, Rows, Verdict, explain
 from tlsnodes.proxy.passthrough import PassthroughProxy
@@ -59,8 +60,13 @@ async def explain_passed(
     )
     pool = proxy.names.maybe_find(hello.server_name) or proxy.pool
     bound = None if proxy.learnt is None else await _bound_by_learning(proxy.learnt, pool.name, hello)
-    rows = Rows(pool=pool, policy=policies[pool.name], injection=None, bound=bound, source=proxy.source)
-    return explain(proxy.name, rows, question, proxy.poller.tick(), time.time())
+    now, by_range = proxy.poller.tick(), None
+    if proxy.session_ids is not None and pool is proxy.pool:
+        by_range = find_server(proxy.session_ids, hello.resumes_id, pool, now, ())
+    rows = Rows(
+        pool=pool, policy=policies[pool.name], injection=None, bound=bound, source=proxy.source, by_range=by_range
+    )
+    return explain(proxy.name, rows, question, now, time.time())
 
 
 async def _bound_by_learning(learnt: LearntSessions, pool: str, hello: ClientHello) -> Bound:

@@ -1,7 +1,7 @@
 """The node's management address [N8] (shell): what its supervisor knows, over HTTP or, with mutual TLS, HTTPS.
 
 `GET /status` and `/metrics` may be read by whoever has a certificate of the authority; `POST /sessions/{vserver}`,
-`POST /open-connections`, `PUT /ticket-keys` and `POST /reload` are for controllers.
+`POST /open-connections`, `PUT /ticket-keys`, `PUT /session-ids` and `POST /reload` are for controllers.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,13 +22,15 @@ from starlette.routing import Route
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.misplaced import nearest
 from pentaflow.mutual import CONTROLLER, maybe_peer_names
+from pentaflow.session_ids import SessionIdTables
 from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.metrics import metrics_text
 from tlsnodes.open_question import MAX_QUESTION_BYTES, BadQuestion, Question, parse_question
 
-MAX_TICKET_KEYS_BYTES = 16 << 20
+MAX_GIVEN_BYTES = 16 << 20
 MAX_SESSION_QUESTION_BYTES = 1 << 17
+_M = TypeVar("_M", bound=BaseModel)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -43,6 +45,7 @@ class ManagedNode:
         explain: which server a client of a vserver would get. ConfigurationError: none; HostError: no worker has
             answered.
         give_ticket_keys: takes them; HostError: the node makes its own.
+        give_session_ids: has all workers go by these tables.
         reload: takes the configuration from where it comes from; the version that runs then. A PentaflowError: the old
             one goes on.
     """
@@ -52,6 +55,7 @@ class ManagedNode:
     count_open: Callable[[Question], Awaitable[dict[str, Any]]]
     explain: Callable[[str, SessionQuestion], Awaitable[dict[str, Any]]]
     give_ticket_keys: Callable[[TicketKeySet], Awaitable[None]]
+    give_session_ids: Callable[[SessionIdTables], Awaitable[None]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -82,10 +86,7 @@ def create_management(node: ManagedNode) -> Starlette:
         vserver, known = request.path_params["vserver"], node.vservers()
         if vserver not in known:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"this node has no vserver {vserver!r}{nearest(vserver, known)}")
-        try:
-            question = SessionQuestion.model_validate_json(await _body(request, MAX_SESSION_QUESTION_BYTES))
-        except ValidationError as error:
-            raise _unprocessable(error) from None
+        question = await _given(request, SessionQuestion, MAX_SESSION_QUESTION_BYTES)
         try:
             return JSONResponse(await node.explain(vserver, question), headers=_NO_STORE)
         except ConfigurationError as error:
@@ -95,15 +96,18 @@ def create_management(node: ManagedNode) -> Starlette:
 
     async def ticket_keys(request: Request) -> Response:
         _check_controller(request)
-        try:
-            keys = TicketKeySet.model_validate_json(await _body(request, MAX_TICKET_KEYS_BYTES))
-        except ValidationError as error:
-            raise _unprocessable(error) from None
+        keys = await _given(request, TicketKeySet, MAX_GIVEN_BYTES)
         try:
             await node.give_ticket_keys(keys)
         except HostError as error:
             raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
         return JSONResponse({"version": keys.version}, headers=_NO_STORE)
+
+    async def session_ids(request: Request) -> Response:
+        _check_controller(request)
+        tables = await _given(request, SessionIdTables, MAX_GIVEN_BYTES)
+        await node.give_session_ids(tables)
+        return JSONResponse(tables.versions(), headers=_NO_STORE)
 
     async def reload(request: Request) -> Response:
         _check_controller(request)
@@ -121,6 +125,7 @@ def create_management(node: ManagedNode) -> Starlette:
         Route("/sessions/{vserver}", sessions, methods=["POST"]),
         Route("/open-connections", open_connections, methods=["POST"]),
         Route("/ticket-keys", ticket_keys, methods=["PUT"]),
+        Route("/session-ids", session_ids, methods=["PUT"]),
         Route("/reload", reload, methods=["POST"]),
     ]
     paths = [route.path for route in routes]
@@ -145,11 +150,15 @@ def _check_controller(request: Request) -> None:
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the certificate is that of {shown}, not of a {CONTROLLER}")
 
 
-def _unprocessable(error: ValidationError) -> HTTPException:
-    """Where a body is wrong; nothing of it is repeated."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}" if where else first["msg"])
+async def _given(request: Request, kind: type[_M], limit: int) -> _M:
+    """What a body says, of which nothing is repeated where it is wrong."""
+    try:
+        return kind.model_validate_json(await _body(request, limit))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        detail = f"{where}: {first['msg']}" if where else first["msg"]
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, detail) from None
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -116,10 +116,10 @@ class RunningNode:
         self._reload: Callable[[], Awaitable[None]] | None = None
         self._reloading: set[asyncio.Task[None]] = set()
         self._serving: asyncio.Task[None] | None = None
-        self._server = self._make_server()
         self._is_waiting = False
         self._has_ticket_keys = asyncio.Event()
         self._supervisor = Supervisor(options.workers, _vips(node) if options.holds_vips else None)
+        self._server = self._make_server()
 
     async def run(
         self,
@@ -223,6 +223,7 @@ class RunningNode:
             count_open=self._count_open,
             explain=self._explain,
             give_ticket_keys=self.give_ticket_keys,
+            give_session_ids=self._supervisor.give_session_ids,
             reload=self._reload_now,
         )
         settings = uvicorn.Config(
@@ -285,6 +286,7 @@ class RunningNode:
             "version": _version(),
             "configuration_version": configuration.version if configuration else 0,
             "ticket_keys": self._supervisor.ticket_keys.describe(),
+            "session_ids": self._supervisor.session_ids.versions(),
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._began, 3),
             "workers": [{name: document[name] for name in _PER_WORKER} for document in documents],

@@ -18,6 +18,7 @@ from pentaflow.config import Pool, StoreSettings, Vserver
 from pentaflow.errors import ConfigurationError
 from pentaflow.modes import VserverMode
 from pentaflow.node_configuration import NodeConfiguration, named_files
+from pentaflow.session_ids import SessionIdTable, SessionIdTables
 from pentaflow.sessions import SessionAnswer, SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.access_log import AccessLog
@@ -114,6 +115,7 @@ class Services:
         self._retiring: list[_Service] = []
         self._prepared: dict[Address, _Service] | None = None
         self._prepared_keys = TicketKeySet()
+        self._session_ids: dict[str, SessionIdTable] = {}
         # One for all vservers and configurations; what is behind it may change.
         self._store = CachedStore()
         self._store_recipe = _NO_STORE
@@ -196,6 +198,7 @@ class Services:
             entrance.service.proxy.drain()
             self._retiring.append(entrance.service)
         self.set_ticket_keys(self._prepared_keys)
+        self._give_session_ids()
 
     def set_ticket_keys(self, keys: TicketKeySet) -> None:
         """Encrypt tickets with other keys from now on."""
@@ -204,6 +207,16 @@ class Services:
             if tls is not None:
                 found = keys.of(service.vserver.name)
                 tls.set_ticket_keys(found.keys, issues=found.issues)
+
+    def set_session_ids(self, tables: SessionIdTables) -> None:
+        """Route by these tables from now on."""
+        self._session_ids = {table.vserver: table for table in tables.tables}
+        self._give_session_ids()
+
+    def _give_session_ids(self) -> None:
+        for service in self._all():
+            if isinstance(service.proxy, PassthroughProxy):
+                service.proxy.session_ids = self._session_ids.get(service.vserver.name)
 
     def sweep(self) -> None:
         """Close what is over its time; to be called every now and then."""

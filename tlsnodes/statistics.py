@@ -21,6 +21,7 @@ class Persisted(IntEnum):
     FOREIGN = 5
     FORGED = 6
     EXPIRED = 7
+    UNKNOWN = 8  # a session id in nobody's range
 
 
 class TicketOutcome(IntEnum):

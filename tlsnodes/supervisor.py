@@ -27,6 +27,7 @@ from pentaflow.addresses import IpAddress
 from pentaflow.errors import ConfigurationError, HostError
 from pentaflow.logs import log_settings
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.session_ids import SessionIdTables
 from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import KEY_BYTES, TicketKeySet
 from tlsnodes.access_log import open_access_log
@@ -132,6 +133,7 @@ class Supervisor:
         # Any worker, and the one that comes after it, resumes the sessions of all. They are never written down.
         self._ticket_keys = NodeTicketKeys(lambda: os.urandom(KEY_BYTES))
         self._rotating: asyncio.Task[None] | None = None
+        self._session_ids = SessionIdTables(tables=())
         self._access_log = -1
         self._store_folder = StoreFolder(options.user)
         self._is_ending = False
@@ -198,6 +200,7 @@ class Supervisor:
             "configuration": configuration.model_dump_json(),
             "workers": len(self._workers),
             "ticket_keys": ticket_keys.model_dump_json(),
+            "session_ids": self._session_ids.model_dump_json(),
             "store_file": str(store_file) if store_file is not None else "",
         }
         results = await asyncio.gather(
@@ -302,18 +305,36 @@ class Supervisor:
             await self._hand_out_ticket_keys()
 
     async def _hand_out_ticket_keys(self) -> None:
-        text = self._ticket_keys.current.model_dump_json()
+        await self._hand_out("ticket-keys", keys=self._ticket_keys.current.model_dump_json())
+
+    async def _hand_out(self, what: str, **given: str) -> None:
+        """Have all workers take something that each one which is started later gets with its configuration."""
         workers = [worker for worker in self._workers if worker.is_ready]
         results = await asyncio.gather(
-            *(worker.call("ticket-keys", timeout_s=STATUS_S, keys=text) for worker in workers), return_exceptions=True
+            *(worker.call(what, timeout_s=STATUS_S, **given) for worker in workers), return_exceptions=True
         )
         for worker, result in zip(workers, results, strict=True):
             if isinstance(result, ChannelLost | TimeoutError):
                 # The one that comes after it has them.
-                _log.error("worker does not take ticket keys", worker=worker.number, reason=str(result) or "no answer")
+                reason = str(result) or "no answer"
+                _log.error("worker does not take what it is given", worker=worker.number, what=what, reason=reason)
                 worker.kill()
             elif isinstance(result, BaseException):
                 raise result
+
+    # Session ids.
+
+    @property
+    def session_ids(self) -> SessionIdTables:
+        """The tables that the workers have."""
+        return self._session_ids
+
+    async def give_session_ids(self, tables: SessionIdTables) -> None:
+        """A controller gives these tables; all workers have them on return."""
+        async with self._turn:
+            if tables != self._session_ids:
+                self._session_ids = tables
+                await self._hand_out("session-ids", tables=tables.model_dump_json())
 
     async def _rotate_ticket_keys(self) -> None:
         taken = 0

@@ -23,6 +23,7 @@ import uvloop
 
 from pentaflow.logs import configure_logs
 from pentaflow.node_configuration import NodeConfiguration
+from pentaflow.session_ids import SessionIdTables
 from pentaflow.sessions import SessionQuestion
 from pentaflow.ticket_keys import TicketKeySet
 from tlsnodes.access_log import AccessLog
@@ -87,6 +88,9 @@ class Worker:
                     ticket_keys=ticket_keys,
                     store_file=store_file,
                 )
+                self._services.set_session_ids(SessionIdTables.model_validate_json(given["session_ids"]))
+            case "session-ids":
+                self._services.set_session_ids(SessionIdTables.model_validate_json(given["tables"]))
             case "ticket-keys":
                 self._services.set_ticket_keys(TicketKeySet.model_validate_json(given["keys"]))
             case "sockets":

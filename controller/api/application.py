@@ -16,6 +16,7 @@ from controller.api import (
     objects,
     plans,
     problems,
+    session_ids,
     sessions,
     state,
     ticket_keys,
@@ -77,6 +78,8 @@ def create_api(running: Running, *, name: str, authenticator: Authenticator) -> 
         plans.router,
         sessions.router,
         ticket_keys.router,
+        session_ids.router,
+        session_ids.servers_router,
         events.router,
         metrics.router,
     ):

@@ -17,6 +17,7 @@ from controller.buckets import UNASSIGNED
 from controller.health import Health
 from controller.on_demand import Fate
 from controller.running import Running
+from controller.session_ids.allocation import Stage
 from controller.southbound import SessionState
 from pentaflow.modes import NodeKind
 from pentaflow.ticket_keys import KeyState
@@ -38,6 +39,7 @@ class ControllerCollector(Collector):
         yield from self._collect_switches()
         yield from self._collect_map()
         yield from self._collect_ticket_keys()
+        yield from self._collect_session_ids()
         core = self._running.core
         yield _gauge("configuration_version", "The version in force.", self._running.operations.in_force.number)
         yield _gauge("alarms", "Alarms that are active.", len(core.alarms()))
@@ -104,6 +106,27 @@ class ControllerCollector(Collector):
                 if node.kind is NodeKind.TLS:
                     current.add_metric((node.name,), core.ticket_keys.is_current(node.name))
         yield from (age, held, current)
+
+    def _collect_session_ids(self) -> Iterator[Metric]:
+        found, of_servers = self._running.session_ids, ("vserver", "server", "stage")
+        keys = GaugeMetricFamily(
+            f"{_PREFIX}_session_id_keys", "Keys of session ids, by who has them and stage.", labels=of_servers
+        )
+        exceptions = GaugeMetricFamily(
+            f"{_PREFIX}_session_id_exceptions", "Session ids that their groups have left behind.", labels=("vserver",)
+        )
+        behind = GaugeMetricFamily(
+            f"{_PREFIX}_session_id_nodes_behind", "Serving nodes that go by an older table.", labels=("vserver",)
+        )
+        for vserver, ranged in found.ranged().items():
+            allocation = found.allocation(vserver)
+            for holder in (*allocation.members, None):
+                for stage in Stage:
+                    if held := allocation.held(holder, stage):
+                        keys.add_metric((vserver, ranged.name_of(holder), stage), held)
+            exceptions.add_metric((vserver,), len(allocation.staying))
+            behind.add_metric((vserver,), len(found.behind(vserver)))
+        yield from (keys, exceptions, behind)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -226,6 +226,38 @@ def ticket_keys(
     _print(answer.document, as_json, lambda ring: f"{vserver}: the next key takes over as soon as all nodes have it")
 
 
+class SessionIdAction(StrEnum):
+    """What is done with session ids."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+
+
+def session_ids(
+    client: Client,
+    action: Annotated[SessionIdAction | None, typer.Argument(help="Without, who makes which is shown.")] = None,
+    vserver: Annotated[str, typer.Argument(metavar="[VSERVER]", autocompletion=_complete_vserver)] = "",
+    plan_id: Annotated[str, typer.Argument(metavar="[PLAN]", help="The id that `plan` gave.")] = "",
+    as_json: Json = False,
+) -> None:
+    """TLS session ids: who makes which; `plan VSERVER` says what a re-plan would do, `apply VSERVER PLAN` does it."""
+    path = f"/session-ids/{quote(vserver, safe='')}"
+    match action:
+        case None:
+            _print(client.get("/session-ids"), as_json, tables.session_ids)
+        case _ if not vserver:
+            raise ConfigurationError(f"session-ids {action}", "needs the name of a vserver")
+        case SessionIdAction.PLAN:
+            _print(client.change("POST", f"{path}/plan").document, as_json, tables.session_id_plan)
+        case SessionIdAction.APPLY:
+            if not plan_id:
+                raise ConfigurationError(
+                    "session-ids apply", f"needs a plan, as `session-ids plan {vserver}` gives one"
+                )
+            answer = client.change("POST", f"{path}/plans/{quote(plan_id, safe='')}/apply")
+            _print(answer.document, as_json, tables.session_id_plan)
+
+
 def explain(
     client: Client,
     vserver: VserverName,
@@ -399,7 +431,7 @@ def _read(path: Path) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the operator's commands to the command line."""
-    looking = (status, top, nodes, servers, vservers, buckets, explain, why, events, ticket_keys)
+    looking = (status, top, nodes, servers, vservers, buckets, explain, why, events, ticket_keys, session_ids)
     changing = (plan, apply, drain, push, rollback, versions)
     for command in (*looking, *changing):
         app.command(rich_help_panel=_PANEL)(asking(command))

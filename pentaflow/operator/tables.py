@@ -224,6 +224,38 @@ def plan(row: Mapping[str, Any]) -> RenderableType:
     return Group(head, "", flows, "", shares)
 
 
+def session_ids(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """`GET /session-ids`."""
+    parts: list[RenderableType] = []
+    for row in rows:
+        state = "as configured" if row["is_as_configured"] else "not as configured: `session-ids plan` says what to do"
+        head = f"{row['vserver']}, version {row['version']}, {row['exceptions']} exceptions: {state}"
+        if row["behind"]:
+            head += f"; not yet known to {', '.join(row['behind'])}"
+        parts += [Text(head), _id_groups(row["groups"])]
+    return Group(*parts) if parts else Text("no vserver has persistence.session_ids")
+
+
+def session_id_plan(row: Mapping[str, Any]) -> RenderableType:
+    """What a re-plan of session ids would do, or has done."""
+    return Group(Text(f"plan {row['id']}: {row['moves']:,} keys are no longer issued"), _id_groups(row["after"]))
+
+
+def _id_groups(groups: Iterable[Mapping[str, Any]]) -> Table:
+    table = _table("keys", ">size", "stage", "server", "heir", "drained by")
+    for group in groups:
+        ends = moment(group["ends_s"] * _MS_PER_S) if group["ends_s"] else _DASH
+        table.add_row(
+            group["keys"],
+            f"{group['size']:,}",
+            _word(group["stage"]),
+            group["server"] or _DASH,
+            group["heir"] or _DASH,
+            ends,
+        )
+    return table
+
+
 def explanation(row: Mapping[str, Any]) -> RenderableType:
     """`GET /explain`."""
     node = row["node"] or "no node"

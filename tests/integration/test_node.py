@@ -311,8 +311,8 @@ async def test_the_management_address_serves_the_status_and_nothing_else(node: R
     for arguments, line in (
         (
             (f"{base}/",),
-            "404 Not Found: there is only /status, /metrics, /sessions/{vserver}, /open-connections, /ticket-keys and"
-            " /reload",
+            "404 Not Found: there is only /status, /metrics, /sessions/{vserver}, /open-connections, /ticket-keys,"
+            " /session-ids and /reload",
         ),
         (("--data", "x", f"{base}/status"), "405 Method Not Allowed: only GET, HEAD"),
         (

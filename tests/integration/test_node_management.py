@@ -74,6 +74,7 @@ async def test_strangers_are_kept_out_and_nodes_may_only_read(tmp_path: Path) ->
                 await other.post(f"{base}/reload"),
                 await other.post(f"{base}/open-connections", json=QUESTION),
                 await other.put(f"{base}/ticket-keys", json={"version": 1, "vservers": {}}),
+                await other.put(f"{base}/session-ids", json={"tables": []}),
             ):
                 assert response.status_code == 403
                 assert "the certificate is that of localhost, node2, not of a controller" in response.text
@@ -81,6 +82,14 @@ async def test_strangers_are_kept_out_and_nodes_may_only_read(tmp_path: Path) ->
             assert (await controller.post(f"{base}/reload")).status_code == 200
             open_ = await controller.post(f"{base}/open-connections", json=QUESTION)
             assert open_.json() == {"web": {"open": 0, "buckets": {}}}
+            table = {"vserver": "web", "version": 3, "groups": [{"keys": "0000/1", "servers": [1]}]}
+            taken = await controller.put(f"{base}/session-ids", json={"tables": [table]})
+            assert (taken.status_code, taken.json()) == (200, {"web": 3})
+            assert (await controller.get(f"{base}/status")).json()["session_ids"] == {"web": 3}
+            table["groups"] = [{"keys": "zz", "servers": [1]}]
+            refused = await controller.put(f"{base}/session-ids", json={"tables": [table]})
+            assert refused.status_code == 422
+            assert "tables.0.groups.0.keys: Value error, 'zz' is neither a key like 0a17 nor a range" in refused.text
         async with httpx.AsyncClient(trust_env=False) as plain:
             with pytest.raises(httpx.TransportError):
                 await plain.get(f"http://{node.management}/status")

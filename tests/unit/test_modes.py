@@ -181,6 +181,18 @@ def test_a_passthrough_vserver_has_a_pool_and_routes_to_others() -> None:
             {"mode": "http", "persistence": {"learn": {}}},
             "vservers[0].persistence.learn: belongs to mode passthrough; the mode of web is http",
         ),
+        (
+            {"mode": "http", "persistence": {"session_ids": {}}},
+            "vservers[0].persistence.session_ids: belongs to mode passthrough; the mode of web is http",
+        ),
+        (
+            {"persistence": {"session_ids": {"default_server": "w9"}}},
+            "vservers[0].persistence.session_ids.default_server: pool servers has no server 'w9'",
+        ),
+        (
+            {"persistence": {"session_ids": {"shared": [["w1", "w8"]]}}},
+            "vservers[0].persistence.session_ids.shared[0][1]: pool servers has no server 'w8'",
+        ),
         ({"pool": "by-url"}, "vservers[0].pool: the policy of by-url is url_hash, and web sees no URLs"),
         ({"routes": [route("a.b", pool="by-url")]}, "vservers[0].pool: the policy of by-url is url_hash"),
         ({"routes": [route("a.b", pool="shap")]}, "vservers[0].routes[0].pool: no pool 'shap'; did you mean 'shop'?"),

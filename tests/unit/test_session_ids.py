@@ -70,14 +70,17 @@ TABLE = SessionIdTable.model_validate_json(
         ("8fff", (1, 2), "no more than a key"),
         ("4000ee", (3,), "another group"),
         ("4000ff", (1,), "an exception"),
-        ("9000ff", (9,), "nobody's: the default server"),
-        ("40", (9,), "too short for a key: the default server"),
-        ("", (), "no id"),
+        ("9000ff", (), "nobody's: the default server"),
+        ("40", (), "too short for a key: the default server"),
     ],
 )
 def test_find(session_id: str, servers: tuple[int, ...], why: str) -> None:
-    assert TABLE.find_all(bytes.fromhex(session_id)) == servers, why
-    assert TABLE.find(bytes.fromhex(session_id)) == (servers[0] if servers else None)
+    assert TABLE.holders(bytes.fromhex(session_id)) == servers, why
+    assert TABLE.find(bytes.fromhex(session_id)) == (servers[0] if servers else 9)
+
+
+def test_without_an_id_nobody_is_found() -> None:
+    assert TABLE.find(b"") is None
 
 
 def test_without_a_default_server_nobody_is_found() -> None:

@@ -86,6 +86,15 @@ class ClientHello:
     ticket: bytes | None
     versions: tuple[int, ...]
 
+    @property
+    def resumes_id(self) -> bytes:
+        """The session id, if it can be that of a session up to TLS 1.2; else empty.
+
+        With a ticket the id is the client's own invention (RFC 5077, 3.4); whoever speaks later versions only has none.
+        """
+        is_old = not self.versions or any(version <= TLS_1_2 for version in self.versions)
+        return self.session_id if is_old and not self.ticket else b""
+
 
 class HelloReader:
     """Puts a ClientHello together from records; how the octets are cut in pieces makes no difference."""

@@ -38,14 +38,11 @@ class LearntSessions:
         self._codecs = codecs
 
     def maybe_key(self, hello: ClientHello) -> tuple[bytes, ChosenBy] | None:
-        """What a session that the client wants to resume is known by; None: it wants to resume none.
-
-        With a ticket the session id is the client's own invention (RFC 5077, 3.4).
-        """
+        """What a session that the client wants to resume is known by; None: it wants to resume none."""
         if hello.ticket:
             return self._key(_TICKET, hello.ticket), ChosenBy.TICKET
-        if hello.session_id:
-            return self._key(_SESSION_ID, hello.session_id), ChosenBy.SESSION_ID
+        if hello.resumes_id:
+            return self._key(_SESSION_ID, hello.resumes_id), ChosenBy.SESSION_ID
         return None
 
     def read(self, record: Record, pool: str, hello: ClientHello, now_s: float) -> Affinity | AffinityRefusal:

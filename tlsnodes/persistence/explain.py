@@ -12,6 +12,7 @@ from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.ring import source_key
 from tlsnodes.scheduling.server import ServerState
+from tlsnodes.statistics import Persisted
 
 
 class Verdict(StrEnum):
@@ -42,6 +43,7 @@ class Rows:
         injection: cookie persistence, if the vserver has it.
         bound: by the client's TLS session, if sessions bind.
         source: whether clients that nothing else binds go by their address.
+        by_range: what `tlsnodes.passthrough.ranges` says of the client's session id, if ids are in ranges.
     """
 
     pool: ServerPool
@@ -49,6 +51,7 @@ class Rows:
     injection: CookieInjection | None
     bound: Bound | None
     source: bool
+    by_range: tuple[ServerState | None, Persisted] | None = None
 
 
 def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s: float) -> SessionAnswer:
@@ -89,6 +92,12 @@ def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s:
         if isinstance(found, ServerState):
             return decide(rows.bound.by, found, is_served=not found.full)
         steps.append(found)
+    if rows.by_range is not None:
+        holder, outcome = rows.by_range
+        verdict = Verdict[outcome.name]
+        if holder is not None:
+            return decide(ChosenBy.SESSION_ID, holder, is_served=True, verdict=verdict)
+        steps.append(Step(by=ChosenBy.SESSION_ID.name.lower(), verdict=verdict, server=None))
     has_room = pool.has_room(now)
     if not rows.source:
         return decide(ChosenBy.POLICY, None, is_served=has_room)

@@ -78,6 +78,7 @@ cdef class PassthroughProxy(ProxyBase):
 
     cdef readonly tuple pools  # the first one is for names that have no route
     cdef readonly object names  # `NameTable`: server name → pool
+    cdef public object session_ids  # `SessionIdTable` of its own pool; None without one
     cdef readonly bint source
     cdef readonly object learnt  # `LearntSessions`; None: none are learnt
     cdef set tasks
@@ -87,3 +88,4 @@ cdef class PassthroughProxy(ProxyBase):
     cdef PassthroughProxy current(self)
     cdef int run(self, coroutine) except -1
     cdef object choose(self, PassedConnection connection, tuple tried)
+    cdef tuple choose_by_id(self, PassedConnection connection, tuple tried)

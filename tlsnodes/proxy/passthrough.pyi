@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 
 from pentaflow.config import Limits, Timeouts
+from pentaflow.session_ids import SessionIdTable
 from tlsnodes.access_log import AccessLog
 from tlsnodes.passthrough.learning import LearntSessions
 from tlsnodes.proxy.base import ProxyBase
@@ -11,6 +12,7 @@ from tlsnodes.stream.poller import Poller
 from tlsnodes.tls.names import NameTable
 
 class PassthroughProxy(ProxyBase):
+    session_ids: SessionIdTable | None
     @property
     def pool(self) -> ServerPool: ...
     @property

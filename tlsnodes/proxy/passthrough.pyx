@@ -13,6 +13,7 @@ from pentaflow.addresses import with_port
 from tlsnodes.access_log import Access
 from tlsnodes.http.proxy_protocol import proxy_header
 from tlsnodes.passthrough.client_hello import Alert, HelloError, HelloReader
+from tlsnodes.passthrough.ranges import find_server
 from tlsnodes.passthrough.server_flight import ServerFlight
 from tlsnodes.persistence.affinity import AffinityRefusal, ChosenBy
 from tlsnodes.scheduling.ring import source_key
@@ -34,6 +35,7 @@ cdef dict _OUTCOMES = {
     AffinityRefusal.FOREIGN_NAME: Persisted.FOREIGN,
     AffinityRefusal.EXPIRED: Persisted.EXPIRED,
 }
+cdef object _SESSION_ID = ChosenBy.SESSION_ID
 cdef object _SOURCE = ChosenBy.SOURCE
 cdef object _POLICY = ChosenBy.POLICY
 
@@ -288,9 +290,11 @@ cdef class PassedConnection(Stream):
                         self.by = by
                         # Elsewhere the client's session is not known.
                         return self.no_server(self.pool.refusal()) if server.full else self.connect_to(server)
-        if proxy.learnt is not None:
-            proxy.statistics.persistence[outcome] += 1
-        server = proxy.choose(self, ())
+        server, by_id = proxy.choose_by_id(self, ())
+        if proxy.learnt is not None or proxy.session_ids is not None:
+            proxy.statistics.persistence[outcome if by_id is Persisted.NONE else by_id] += 1
+        if server is None:
+            server = proxy.choose(self, ())
         if server is None:
             return self.no_server(self.pool.refusal())
         return self.connect_to(server)
@@ -359,7 +363,9 @@ cdef class PassedConnection(Stream):
         if proxy.budget.allows(now):
             _log.warning("connect failed", vserver=proxy.name, server=failed.name, error=reason)
         self.let_go()
-        server = proxy.choose(self, self.tried)
+        server, _ = proxy.choose_by_id(self, self.tried)
+        if server is None:
+            server = proxy.choose(self, self.tried)
         if server is None:
             return self.no_server(f"no server of pool {self.pool.name} can be reached")
         return self.connect_to(server)
@@ -632,6 +638,18 @@ cdef class PassthroughProxy(ProxyBase):
         if self.source:
             return connection.pool.choose_by(source_key(connection.address), now, tried)
         return connection.pool.choose(now, tried, b"", connection.address)
+
+    cdef tuple choose_by_id(self, PassedConnection connection, tuple tried):
+        """See `tlsnodes.passthrough.ranges`; ranges are those of the first pool."""
+        if self.session_ids is None or connection.pool is not self.pools[0]:
+            return None, Persisted.NONE
+        server, outcome = find_server(
+            self.session_ids, connection.hello.resumes_id, connection.pool, self.poller.now, tried
+        )
+        if server is not None:
+            connection.by = _SESSION_ID
+            self.statistics.chosen_by[_SESSION_ID] += 1
+        return server, outcome
 
     def take_over(self, PassthroughProxy before not None, double now):
         """Take the place of `before`: its servers' health goes on with this one.

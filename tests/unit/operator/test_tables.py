@@ -117,3 +117,17 @@ def test_which_server_a_client_would_get(server: str | None, by: str, refusal: s
     first, _, *rows = text_of(tables.session(answer | {"refusal": refusal, "steps": steps})).splitlines()
     assert first == head
     assert [row.split() for row in rows] == [["ticket", "server", "gone", "-"], [by, "honoured", "w1"]]
+
+
+def test_session_ids_and_a_plan_for_them() -> None:
+    group = {"keys": "0000-3fff", "size": 16384, "stage": "draining", "server": "a", "heir": "b", "ends_s": 61}
+    spare = {"keys": "4000-ffff", "size": 49152, "stage": "spare", "server": "", "heir": "", "ends_s": None}
+    row = {"vserver": "tls", "version": 7, "exceptions": 2, "is_as_configured": False, "behind": ["n1", "n2"]}
+    lines = text_of(tables.session_ids([row | {"groups": [group, spare]}])).splitlines()
+    sentence = "not as configured: `session-ids plan` says what to do; not yet known to n1, n2"
+    assert lines[0] == f"tls, version 7, 2 exceptions: {sentence}"
+    assert lines[2].split() == ["0000-3fff", "16,384", "draining", "a", "b", *tables.moment(61_000).split()]
+    assert lines[3].split() == ["4000-ffff", "49,152", "spare", "-", "-", "-"]
+    assert text_of(tables.session_ids([])) == "no vserver has persistence.session_ids\n"
+    planned = text_of(tables.session_id_plan({"id": "0a1b", "moves": 16384, "after": [spare]})).splitlines()
+    assert planned[0] == "plan 0a1b: 16,384 keys are no longer issued"

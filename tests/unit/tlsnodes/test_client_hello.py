@@ -66,6 +66,22 @@ def test_a_hello_is_read_octet_by_octet_and_not_before_its_end(name: str) -> Non
     assert read(wire[:-1], 1) is None
 
 
+@pytest.mark.parametrize(
+    ("extensions", "is_meant", "why"),
+    [
+        ([], True, "a client of TLS 1.2"),
+        ([ticket(b"")], True, "it would take a ticket"),
+        ([ticket(b"sealed")], False, "with a ticket the id is made up"),
+        ([supported_versions(0x0A0A, TLS_1_3, TLS_1_2)], True, "it may be of a session of TLS 1.2"),
+        ([supported_versions(0x0A0A, TLS_1_3)], False, "it has no such session"),
+    ],
+)
+def test_whether_a_session_can_be_resumed_by_the_id(extensions: list[bytes], is_meant: bool, why: str) -> None:
+    hello = read(Hello(session_id=b"id", extensions=extensions).wire, 100)
+    assert isinstance(hello, ClientHello)
+    assert hello.resumes_id == (b"id" if is_meant else b""), why
+
+
 def test_what_follows_the_hello_is_left_alone() -> None:
     wire = Hello(extensions=[server_name(b"a.example")]).wire
     assert read(wire + b"\x17\x03\x03\x00\x05early", 10_000) == read(wire, 10_000)

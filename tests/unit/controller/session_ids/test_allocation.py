@@ -141,7 +141,7 @@ def test_servers_that_share_issue_from_one_group_and_stand_in_for_each_other() -
     first, second = (make_record("www", allocation, server, settings) for server in (1, 2))
     assert first.issues == second.issues == "0000-9999"
     assert (first.shared_with, second.shared_with) == ((2,), (1,))
-    assert make_table("www", allocation, None).find_all(b"\0\0") == (1, 2)
+    assert make_table("www", allocation, None).holders(b"\0\0") == (1, 2)
     without = replan(allocation, Wanted(members={2: (2,), 3: (3,)}, sizes={2: 39322, 3: 19660}))
     assert without.held(2, Stage.ISSUING) == 39322, "the other one goes on, and nothing moves"
 
