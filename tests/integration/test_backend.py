@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pentaflow.session_ids import SessionIdRecord
+from pentaflow.session_ids import SessionIdRecord, SessionIdReport
 from support.backends import Answered, ask, running_backend
+from support.tlsnode import scripted_server
 
 
 def write_record(path: Path, **fields: object) -> str:
@@ -74,6 +75,38 @@ async def test_sessions_end_with_their_lifetime(tmp_path: Path) -> None:
         kept = tmp_path / "session"
         await issuing(port, "ab", keep=kept)
         await until(lambda answer: not answer.resumed, port, session=kept)
+
+
+async def test_a_token_is_shown_to_the_controller_that_leads_which_hears_what_is_left(tmp_path: Path) -> None:
+    fields = {"vserver": "www", "server": 1, "version": 7, "issues": "ab00/8", "accepts": "cd00/8", "lifetime_s": 300}
+    record = SessionIdRecord.model_validate(fields | {"issue_until_s": int(time.time()) + 3600}).model_dump_json()
+    seen: asyncio.Queue[tuple[str, str, bool, bytes]] = asyncio.Queue()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode().lower():
+            method, path, _ = head.split(maxsplit=2)
+            size = int(head.partition("content-length: ")[2].split("\r")[0] or 0)
+            body = await reader.readexactly(size)
+            seen.put_nowait((method, path, "authorization: bearer secret" in head, body))
+            answer = record if method == "get" else ""
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n{answer}".encode())
+
+    async def follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+            location = f"http://127.0.0.1:{leader}{head.split()[1]}"
+            writer.write(f"HTTP/1.1 307 Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    (tmp_path / "token").write_text("secret\n")
+    async with scripted_server(lead) as leader, scripted_server(follow) as follower:
+        url = f"http://127.0.0.1:{follower}/session-ids/www/web-1"
+        async with running_backend("web-1", url, tmp_path, "--token-file", tmp_path / "token") as port:
+            await issuing(port, "ab")
+            *asked, _ = await asyncio.wait_for(seen.get(), 20)
+            *told_to, text = await asyncio.wait_for(seen.get(), 20)
+    assert asked == ["get", "/session-ids/www/web-1", True]
+    assert told_to == ["put", "/session-ids/www/web-1/report", True]
+    told = SessionIdReport.model_validate_json(text)
+    assert (told.version, [(group.keys, group.in_use) for group in told.groups]) == (7, [("cd00-cdff", ())])
 
 
 async def test_without_a_record_no_session_has_an_id(tmp_path: Path) -> None:
