@@ -461,11 +461,10 @@ class Configuration(Model):
                 raise MisplacedError(location, f"no pool {vserver.pool!r}{nearest(vserver.pool, pools)}")
             if vserver.mode is VserverMode.PASSTHROUGH:
                 check_passthrough(vserver, self.pools, ("vservers", i))
-            for name in ("learn", "tls_session_ids"):
+            for name in ("session_id", "learn", "tls_session_ids"):
                 if getattr(vserver.persistence, name) is not None and self.store is None:
-                    raise MisplacedError(
-                        ("vservers", i, "persistence", name), "needs a store, where all workers find what one has kept"
-                    )
+                    location = ("vservers", i, "persistence", name)
+                    raise MisplacedError(location, "needs a store, where all workers find what one has kept")
         switches = {switch.name: switch for switch in self.switches}
         for i, node in enumerate(self.nodes):
             if node.kind is NodeKind.TLS and node.management is None:

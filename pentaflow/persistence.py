@@ -1,4 +1,4 @@
-"""Persistence in the configuration: what ties a client's session to a server [P1, P3]."""
+"""Persistence in the configuration: what ties a client's session to a server [P1, P2, P3]."""
 
 from __future__ import annotations
 
@@ -37,6 +37,28 @@ class CookiePersistence(Model):
             raise ValueError("mode authenticated needs a secret_file")
         if self.session_cookie == self.server_cookie:
             raise ValueError("session_cookie and server_cookie must differ")
+        return self
+
+
+class SessionIdPersistence(Model):
+    """An application's session ids [P2]: whoever shows one reaches the server that it is bound to.
+
+    Attributes:
+        parameter: of URLs: `/cart;jsessionid=…` or `/cart?jsessionid=…`; in a response's Location, too.
+        header: a field of requests and responses.
+        cookie: one in which responses set the same id.
+        lifetime_s: how long a session that is not used is known.
+    """
+
+    parameter: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$")] | None = None
+    header: FieldName | None = None
+    cookie: CookieName | None = None
+    lifetime_s: Integer = Field(default=7200, ge=1, le=604_800)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.parameter is None and self.header is None:
+            raise ValueError("expected parameter, header or both")
         return self
 
 
@@ -89,6 +111,7 @@ class Persistence(Model):
 
     Attributes:
         cookie: a cookie that follows the session cookie.
+        session_id: in a parameter of the URL or a field of the header.
         ticket: TLS tickets.
         learn: sessions between clients and servers that the node sees pass.
         tls_session_ids: sessions of TLS 1.2 by their ids; they bind where tickets do.
@@ -99,6 +122,7 @@ class Persistence(Model):
     """
 
     cookie: CookiePersistence | None = None
+    session_id: SessionIdPersistence | None = None
     ticket: TicketPersistence | None = None
     learn: LearntPersistence | None = None
     tls_session_ids: TlsSessionIds | None = None

@@ -25,6 +25,7 @@ async def explain_served(proxy: VserverProxy, policies: Mapping[str, str], quest
         pool=pool,
         policy=policies[pool.name],
         injection=proxy.rules.injection,
+        sessions=proxy.rules.sessions is not None,
         bound=bound,
         source=proxy.rules.source,
     )
@@ -64,7 +65,13 @@ async def explain_passed(
     if proxy.session_ids is not None and pool is proxy.pool:
         by_range = find_server(proxy.session_ids, hello.resumes_id, pool, now, ())
     rows = Rows(
-        pool=pool, policy=policies[pool.name], injection=None, bound=bound, source=proxy.source, by_range=by_range
+        pool=pool,
+        policy=policies[pool.name],
+        injection=None,
+        sessions=False,
+        bound=bound,
+        source=proxy.source,
+        by_range=by_range,
     )
     return explain(proxy.name, rows, question, now, time.time())
 

@@ -18,8 +18,11 @@ from pentaflow.ticket_keys import VserverKeys
 from tlsnodes.access_log import AccessLog
 from tlsnodes.http.forwarding import ForwardingRules, via_line
 from tlsnodes.http.messages import HeadLimits
+from tlsnodes.http.names import is_passed_on
 from tlsnodes.passthrough.learning import LearntSessions
 from tlsnodes.persistence.affinity import AffinityCodec
+from tlsnodes.persistence.application_id import ApplicationId
+from tlsnodes.persistence.application_sessions import ApplicationSessions
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.persistence.session_ids import Issuer, SessionIds
 from tlsnodes.persistence.token import AuthenticatedToken, PlainToken, TokenCodec
@@ -88,7 +91,8 @@ def make_proxy(
         log: of the worker; for vservers that have an access log.
 
     Raises:
-        ConfigurationError: a certificate, key or secret is not usable, or a server's name has no address.
+        ConfigurationError: a certificate, key or secret is not usable, a server's name has no address, or session ids
+            can't stand where they are said to.
     """
     binding = _ticket_binding(vserver)
     codec = AffinityCodec(vserver.id, pool.maybe_generation)
@@ -100,6 +104,7 @@ def make_proxy(
     rules = ProxyRules(
         tls=_make_tls(vserver, vserver.tls, files, ticket_keys, said, sessions) if vserver.tls else None,
         injection=_make_injection(vserver, files),
+        sessions=_make_sessions(vserver, codec, store, statistics),
         tickets=binding,
         source=vserver.persistence.source,
         explain_header=vserver.persistence.explain_header,
@@ -132,6 +137,28 @@ def make_proxy(
 def _ticket_binding(vserver: Vserver) -> TicketBinding | None:
     ticket = vserver.persistence.ticket
     return None if ticket is None else TicketBinding(ticket.lifetime_s, ticket.renew, ticket.servers)
+
+
+def _make_sessions(
+    vserver: Vserver, codec: AffinityCodec, store: CachedStore, statistics: VserverStatistics
+) -> ApplicationSessions | None:
+    settings = vserver.persistence.session_id
+    if settings is None:
+        return None
+    if settings.header is not None and not is_passed_on(settings.header.encode()):
+        raise ConfigurationError(
+            f"vserver {vserver.name}: persistence.session_id.header",
+            f"{settings.header} is not passed on between clients and servers",
+        )
+    return ApplicationSessions(
+        store,
+        ApplicationId(parameter=settings.parameter, header=settings.header, cookie=settings.cookie),
+        vserver_id=vserver.id,
+        lifetime_s=settings.lifetime_s,
+        codec=codec,
+        random=os.urandom,
+        counts=statistics.session_ids,
+    )
 
 
 def make_passthrough_proxy(

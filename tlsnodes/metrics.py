@@ -82,6 +82,7 @@ class _NodeCollector(Collector):
         failed = _counter("tls_handshakes_failed", "TLS handshakes that failed.", "vserver", "reason")
         tickets = _counter("tls_tickets", "TLS tickets, by what became of them.", "vserver", "outcome")
         sessions = _counter("tls_session_ids", "TLS 1.2 sessions by id, by what became of them.", "vserver", "outcome")
+        applications = _counter("session_ids", "Session ids of applications, by outcome.", "vserver", "outcome")
         chosen = _counter("chosen_servers", "Requests, by what their server was chosen by.", "vserver", "by")
         affinities = _counter(
             "affinities", "What came with clients to bind them, by what became of it.", "vserver", "outcome"
@@ -103,6 +104,8 @@ class _NodeCollector(Collector):
                 tickets.add_metric((name, outcome), count)
             for outcome, count in vserver["tls_session_ids"].items():
                 sessions.add_metric((name, outcome), count)
+            for outcome, count in vserver["session_ids"].items():
+                applications.add_metric((name, outcome), count)
             for by, count in vserver["chosen_by"].items():
                 chosen.add_metric((name, by), count)
             outcomes = dict(vserver["persistence"])
@@ -110,7 +113,7 @@ class _NodeCollector(Collector):
             for outcome, count in outcomes.items():
                 affinities.add_metric((name, outcome), count)
         yield from (open_, connections, requests, bad, own)
-        yield from (handshakes, failed, tickets, sessions, chosen, affinities, cookies)
+        yield from (handshakes, failed, tickets, sessions, applications, chosen, affinities, cookies)
 
     def _collect_servers(self) -> Iterator[Metric]:
         labels = ("vserver", "server", "pool")

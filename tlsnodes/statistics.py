@@ -24,6 +24,21 @@ class Persisted(IntEnum):
     UNKNOWN = 8  # a session id in nobody's range
 
 
+class SessionIdOutcome(IntEnum):
+    """What became of applications' session ids; an index into the counts."""
+
+    NONE = 0  # the request shows none
+    HONOURED = 1  # the request went to the server that its id is bound to
+    LEARNT = 2  # the id was bound to the server that its first request went to
+    LEARNT_FROM_RESPONSE = 3  # the id was bound to the server that has set it
+    SERVER_GONE = 4  # the pool no longer has the server
+    SERVER_DOWN = 5
+    REPLACED = 6  # the id was bound to another server
+    TOO_LONG = 7
+    MALFORMED = 8
+    AMBIGUOUS = 9
+
+
 class TicketOutcome(IntEnum):
     """What became of TLS tickets; an index into the counts."""
 

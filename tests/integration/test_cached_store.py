@@ -12,7 +12,7 @@ import pytest
 
 from support.session_stores import SMALL_BYTES, WAIT_S, Backend, redis_backend, sqlite_backend
 from tlsnodes.store.cached import MAX_CALLS, MAX_PENDING, CachedStore
-from tlsnodes.store.store import SessionStore, StoreFull
+from tlsnodes.store.store import Record, SessionStore, StoreFull
 
 TIMEOUT_S = 0.5
 
@@ -161,6 +161,42 @@ async def test_of_workers_that_create_the_same_one_wins(ours: CachedStore, their
     assert len({record.value for record in found}) == 1
     copies = [worker.maybe_copy(b"a") for worker in (ours, theirs)]
     assert all(copy is None or copy.value == found[0].value for copy in copies)
+
+
+async def test_of_workers_that_replace_the_same_value_one_does_and_the_others_are_told(
+    ours: CachedStore, theirs: CachedStore, store: SessionStore
+) -> None:
+    before = await ours.get_or_create(b"a", b"old", 30)
+    assert (await theirs.get_or_create(b"a", b"x", 30)).value == b"old"
+    found = await asyncio.gather(
+        *(worker.replace(b"a", before, b"%d" % i, 30) for i, worker in enumerate((ours, theirs)) for _ in range(5))
+    )
+    assert len({record.value for record in found}) == 1
+    await value_at(store, b"a", found[0].value)
+    late = await theirs.replace(b"a", before, b"late", 30)
+    assert late.value == found[0].value
+    await store.delete(b"a")
+    assert (await ours.replace(b"a", late, b"anew", 30)).value == b"anew"
+    await value_at(store, b"a", b"anew")
+
+
+async def test_what_was_only_here_is_replaced_by_its_value(
+    backend: Backend, ours: CachedStore, theirs: CachedStore, store: SessionStore
+) -> None:
+    ours.put(b"a", b"put", 30)
+    await value_at(store, b"a", b"put")
+    known = ours.maybe_copy(b"a")
+    if known is None or known.version:  # our own change was told to us
+        known = Record(value=b"put", version=0, uses=0, left_s=30)
+    assert (await ours.replace(b"a", known, b"mine", 30)).value == b"mine"
+    assert (await theirs.replace(b"a", known, b"theirs", 30)).value == b"mine"
+    backend.hang()
+    alone = await theirs.replace(b"b", known, b"alone", 30)
+    assert (alone.value, alone.version) == (b"alone", 0)
+    copy = theirs.maybe_copy(b"b")
+    assert copy
+    assert copy.value == b"alone"
+    backend.go_on()
 
 
 async def test_a_store_that_hangs_costs_little_and_takes_revocations_when_it_is_back(

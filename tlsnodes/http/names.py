@@ -87,3 +87,11 @@ METHODS = (
     b"MKCOL", b"MOVE", b"NOTIFY", b"PROPFIND", b"PROPPATCH", b"PURGE", b"QUERY", b"REBIND", b"REPORT", b"SEARCH",
     b"SUBSCRIBE", b"UNBIND", b"UNLINK", b"UNLOCK", b"UNSUBSCRIBE",
 )  # fmt: skip
+
+_READ = (b"host", b"cookie", b"set-cookie", b"content-length", b"expect")
+
+
+def is_passed_on(name: bytes) -> bool:
+    """Whether both sides get a field of that name as the other one sends it."""
+    name = name.lower()
+    return name not in (*HOP_BY_HOP, *CLAIMS, *_READ) and not name.startswith(CLAIM_PREFIXES)

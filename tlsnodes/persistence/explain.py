@@ -41,6 +41,7 @@ class Rows:
         pool: the servers.
         policy: the pool's, by name.
         injection: cookie persistence, if the vserver has it.
+        sessions: whether session ids of the application bind.
         bound: by the client's TLS session, if sessions bind.
         source: whether clients that nothing else binds go by their address.
         by_range: what `tlsnodes.passthrough.ranges` says of the client's session id, if ids are in ranges.
@@ -49,6 +50,7 @@ class Rows:
     pool: ServerPool
     policy: str
     injection: CookieInjection | None
+    sessions: bool
     bound: Bound | None
     source: bool
     by_range: tuple[ServerState | None, Persisted] | None = None
@@ -87,6 +89,8 @@ def explain(vserver: str, rows: Rows, given: SessionQuestion, now: float, now_s:
         if isinstance(found, ServerState):
             return decide(ChosenBy.COOKIE, found, is_served=not found.full)
         steps.append(found)
+    if rows.sessions:
+        steps.append(Step(by=ChosenBy.SESSION_ID.name.lower(), verdict=Verdict.NOT_ASKED, server=None))
     if rows.bound is not None:
         found = _ask_session(pool, rows.bound, now)
         if isinstance(found, ServerState):

@@ -196,6 +196,8 @@ cdef class ClientConnection(Stream):
                 exchange.server_failed("the rest of the response did not come in time", False)
             else:
                 self.cut()
+        elif exchange.waiting is not None:
+            exchange.go_on_with(None)
         elif not exchange.ready:
             connection = exchange.connection
             exchange.connection = None

@@ -16,6 +16,9 @@ cdef class Exchange(Requester):
     cdef object server  # ServerState
     cdef object by  # `ChosenBy`: why that one
     cdef tuple tried
+    cdef bytes session_key  # what the session is known by whose id the request shows; None: it shows none
+    cdef object session  # `BoundSession`: what it is bound to; None: that is not known
+    cdef object waiting  # for the store: what tells this wait from others; None: it is not
     cdef ServerConnection connection
     cdef bint ready  # the connection is open and has the head
     cdef bint request_done
@@ -30,6 +33,12 @@ cdef class Exchange(Requester):
     cdef long long received
 
     cdef int begin(self, RequestHead head) except -1
+    cdef int choose(self) except -1
+    cdef int begin_in_session(self) except -1
+    cdef int replace_binding(self) except -1
+    cdef int wait_for(self, coroutine) except -1
+    cdef int go_on_with(self, session) except -1
+    cdef int note_session(self, ResponseHead response) except -1
     cdef int redirect(self) except -1
     cdef int connect(self) except -1
     cdef int send_head(self) except -1

@@ -6,6 +6,7 @@ from pentaflow.addresses import with_port
 from tlsnodes.access_log import Access
 from tlsnodes.http.encode import last_chunk
 from tlsnodes.http.redirect import https_location
+from tlsnodes.persistence.affinity import ChosenBy
 
 from libc.stdint cimport uint8_t
 
@@ -20,6 +21,7 @@ from tlsnodes.stream.stream cimport FAILED
 cdef frozenset _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 cdef bytes _CRLF = b"\r\n"
 cdef bytes _RETRY_AFTER = b"Retry-After: 1\r\n"
+cdef object _SESSION_ID = ChosenBy.SESSION_ID
 
 _log = structlog.get_logger()
 
@@ -62,13 +64,103 @@ cdef class Exchange(Requester):
             return client.refuse(413, f"a body of more than {vserver.max_body} bytes")
         if vserver.redirect is not None:
             return self.redirect()
+        self.session = None
+        if vserver.sessions is not None:
+            return self.begin_in_session()
+        return self.choose()
+
+    cdef int choose(self) except -1:
+        """Choose a server and send the request there."""
+        cdef VserverProxy vserver = self.vserver
+        cdef ClientConnection client = self.client
+        cdef RequestHead head = self.head
         self.server, self.cookie, self.by = vserver.scheduler.choose(
-            head.cookie, now, vserver.wall(), head.target, client.address, client.bearer
+            head.cookie, vserver.poller.now, vserver.wall(), head.target, client.address, client.bearer, self.session
         )
         if self.server is None:
             return client.refuse(503, vserver.pool.refusal(), _RETRY_AFTER)
         vserver.pool.began(self.server)
+        if self.session is not None and self.by > _SESSION_ID and self.session.by is _SESSION_ID:
+            return self.replace_binding()
         return self.connect()
+
+    # ---- the session whose id the request shows
+
+    cdef int begin_in_session(self) except -1:
+        """Choose a server, once it is known what the request's session is bound to."""
+        cdef VserverProxy vserver = self.vserver
+        cdef RequestHead head = self.head
+        cdef double now_s = vserver.wall()
+        self.session_key = vserver.sessions.maybe_key(head.target, head.lines)
+        if self.session_key is None:
+            return self.choose()
+        self.session = vserver.sessions.maybe_known(self.session_key, now_s)
+        if self.session is not None or vserver.scheduler.is_bound_by_cookie(head.cookie, vserver.poller.now, now_s):
+            return self.choose()
+        server, by = vserver.scheduler.propose(
+            vserver.poller.now, head.target, self.client.address, self.client.bearer
+        )
+        if server is None:  # one that takes no new sessions may have this one
+            return self.wait_for(vserver.sessions.look_up(self.session_key, now_s))
+        self.session = vserver.sessions.proposal(server.id, by)
+        return self.wait_for(vserver.sessions.claim(self.session_key, server.id, by, now_s))
+
+    cdef int replace_binding(self) except -1:
+        """What the session was bound to is of no use any more: bind it to the server that was chosen instead."""
+        cdef VserverProxy vserver = self.vserver
+        return self.wait_for(
+            vserver.sessions.replace(self.session_key, self.session, self.server.id, vserver.wall())
+        )
+
+    cdef int wait_for(self, coroutine) except -1:
+        self.waiting = this = object()
+        return self.vserver.run(self.wait(this, coroutine))
+
+    async def wait(self, this, coroutine):
+        """Go on with what the store says."""
+        cdef ClientConnection client = self.client
+        try:
+            session = await coroutine
+            if self.waiting is this:  # else it took too long, or nobody waits any more
+                self.go_on_with(session)
+        except Exception as error:
+            client.fault(error)
+
+    cdef int go_on_with(self, session) except -1:
+        """Send the request to the server that its session is bound to; None: to none, or that takes too long."""
+        cdef VserverProxy vserver = self.vserver
+        cdef ClientConnection client = self.client
+        self.waiting = None
+        if self.server is None:
+            if session is not None:
+                self.session = session
+            self.choose()
+        else:
+            # Another node, or another configuration, may have been faster.
+            other = None
+            if session is not None:
+                other = vserver.scheduler.maybe_instead(self.server, self.by, session, vserver.poller.now)
+            if other is not None:
+                vserver.pool.ended(self.server)
+                vserver.pool.began(other)
+                self.server = other
+                self.by = _SESSION_ID
+            if self.server.id in vserver.backends:
+                self.connect()
+            else:
+                client.refuse(503, f"server {self.server.name} is gone", _RETRY_AFTER)
+        return client.go_on() if self.active and self.ready else 0
+
+    cdef int note_session(self, ResponseHead response) except -1:
+        """What the response says of sessions."""
+        cdef VserverProxy vserver = self.vserver
+        cdef double now_s = vserver.wall()
+        if self.session_key is not None:
+            more = vserver.sessions.answered(self.session_key, self.server.id, self.by, self.tried, now_s)
+            if more is not None:
+                vserver.run(more)
+        vserver.sessions.note_response(response.lines, response.set_cookies, self.server.id, now_s)
+        return 0
 
     cdef int redirect(self) except -1:
         """Say where the same is found over TLS."""
@@ -222,6 +314,8 @@ cdef class Exchange(Requester):
             vserver.statistics.cookies_injected += len(added)
         if client.bearer is not None:
             client.bind_to(self.server, self.by)
+        if vserver.sessions is not None:
+            self.note_session(response)
         if vserver.explain is not None:
             via += b"%b: %b; by=%b\r\n" % (vserver.explain, self.server.name.encode(), self.by.name.lower().encode())
         wire = response_octets(response, via, self.keep_alive, http_1_0, added)
@@ -314,6 +408,7 @@ cdef class Exchange(Requester):
         cdef VserverProxy vserver = self.vserver
         cdef ServerConnection connection = self.connection
         self.active = False
+        self.waiting = None
         self.connection = None
         vserver.in_progress -= 1
         if connection is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pentaflow.config import Limits, Redirect, Timeouts
 from tlsnodes.http.forwarding import ForwardingRules
 from tlsnodes.http.messages import HeadLimits
+from tlsnodes.persistence.application_sessions import ApplicationSessions
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.request_ids import RequestIds
 from tlsnodes.scheduling.scheduler import TicketBinding
@@ -38,6 +39,7 @@ class ProxyRules:
     Attributes:
         tls: of its clients; None: plain HTTP.
         injection: cookie persistence, if the vserver has it.
+        sessions: of the application, by its session ids, if the vserver has that.
         tickets: ticket persistence, if the vserver has it.
         source: whether clients that nothing else binds go by their address.
         explain_header: the field that says why responses come from their server; None: none does.
@@ -53,6 +55,7 @@ class ProxyRules:
 
     tls: TlsContext | None
     injection: CookieInjection | None
+    sessions: ApplicationSessions | None
     tickets: TicketBinding | None
     source: bool
     explain_header: str | None

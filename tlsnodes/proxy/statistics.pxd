@@ -13,3 +13,4 @@ cdef class VserverStatistics:
     cdef public list chosen_by  # by `ChosenBy`
     cdef public list tickets  # by `TicketOutcome`
     cdef public list sessions  # by `SessionOutcome`
+    cdef public list session_ids  # by `SessionIdOutcome`

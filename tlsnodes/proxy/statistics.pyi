@@ -16,4 +16,5 @@ class VserverStatistics:
     chosen_by: list[int]
     tickets: list[int]
     sessions: list[int]
+    session_ids: list[int]
     def describe(self) -> dict[str, Any]: ...

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tlsnodes.persistence.affinity import ChosenBy
-from tlsnodes.statistics import Persisted, SessionOutcome, TicketOutcome
+from tlsnodes.statistics import Persisted, SessionIdOutcome, SessionOutcome, TicketOutcome
 
 
 cdef class VserverStatistics:
@@ -16,6 +16,7 @@ cdef class VserverStatistics:
         self.chosen_by = [0] * len(ChosenBy)
         self.tickets = [0] * len(TicketOutcome)
         self.sessions = [0] * len(SessionOutcome)
+        self.session_ids = [0] * len(SessionIdOutcome)
 
     def describe(self):
         """The vserver's part of the status document."""
@@ -33,6 +34,7 @@ cdef class VserverStatistics:
             },
             "tls_tickets": {outcome.name.lower(): self.tickets[outcome] for outcome in TicketOutcome},
             "tls_session_ids": {outcome.name.lower(): self.sessions[outcome] for outcome in SessionOutcome},
+            "session_ids": {outcome.name.lower(): self.session_ids[outcome] for outcome in SessionIdOutcome},
             "chosen_by": {reason.name.lower(): self.chosen_by[reason] for reason in ChosenBy},
             "persistence": {
                 "cookies_injected": self.cookies_injected,

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from tlsnodes.persistence.affinity import Affinity, ChosenBy
+from tlsnodes.persistence.application_sessions import BoundSession
 from tlsnodes.persistence.cookie import CookieInjection
 from tlsnodes.proxy.statistics import VserverStatistics
 from tlsnodes.scheduling.pool import ServerPool
 from tlsnodes.scheduling.ring import source_key
 from tlsnodes.scheduling.server import ServerState
-from tlsnodes.statistics import Persisted
+from tlsnodes.statistics import Persisted, SessionIdOutcome
 
 # Looking a member up in its class costs more than what the hot path does with it.
 _NONE = Persisted.NONE
 _HONOURED = Persisted.HONOURED
 _COOKIE = ChosenBy.COOKIE
+_SESSION_ID = ChosenBy.SESSION_ID
 _SOURCE = ChosenBy.SOURCE
 _POLICY = ChosenBy.POLICY
 
@@ -37,15 +39,22 @@ class TicketBinding(NamedTuple):
 class Bound(Protocol):
     """What a connection is bound to by its ticket; `by` is why, while that was in this connection's handshake."""
 
-    affinity: Affinity | None
-    by: ChosenBy
+    @property
+    def affinity(self) -> Affinity | None:
+        """None: it is bound to nothing."""
+        ...
+
+    @property
+    def by(self) -> ChosenBy:
+        """See above."""
+        ...
 
 
 class RequestScheduler:
     """Chooses for each request of a vserver, and counts what became of its affinity.
 
-    The order is: cookie, ticket, hash of the client's address, policy. Whoever is bound to servers that are all full
-    gets none: elsewhere its session is not known.
+    The order is: cookie, session id, ticket, hash of the client's address, policy. Whoever is bound to servers that are
+    all full gets none: elsewhere its session is not known.
 
     Args:
         pool: the servers.
@@ -55,7 +64,7 @@ class RequestScheduler:
         source: whether clients that nothing else binds go by their address.
     """
 
-    __slots__ = ("_by", "_counts", "_injection", "_source", "_tickets", "pool")
+    __slots__ = ("_by", "_counts", "_injection", "_sessions", "_source", "_tickets", "pool")
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class RequestScheduler:
         self._injection = injection
         self._counts = statistics.persistence
         self._by = statistics.chosen_by
+        self._sessions = statistics.session_ids
         self._tickets = tickets
         self._source = source
 
@@ -81,6 +91,7 @@ class RequestScheduler:
         target: bytes = b"",
         client: bytes = b"",
         bound: Bound | None = None,
+        session: BoundSession | None = None,
     ) -> tuple[ServerState | None, bytes | None, ChosenBy]:
         """The server, None when none can take the request; the Cookie field's value that it gets; and why that one.
 
@@ -91,6 +102,7 @@ class RequestScheduler:
             target: the request's target.
             client: the client's packed address, without a port.
             bound: what the connection is bound to, if tickets bind.
+            session: what the session is bound to whose id the request shows.
         """
         if self._injection is not None:
             server_id, refusal, cookie = self._injection.read_request(cookie, now_s)
@@ -103,6 +115,11 @@ class RequestScheduler:
                 self._counts[Persisted.SERVER_GONE if server is None else Persisted.SERVER_DOWN] += 1
             else:
                 self._counts[_NONE if refusal is None else Persisted[refusal.name]] += 1
+        if session is not None:
+            server = self._maybe_of_session(session, now)
+            if server is not None:
+                self._by[session.by] += 1
+                return None if server.full else server, cookie, session.by
         if bound is not None and bound.affinity is not None:
             usable = self._usable(bound.affinity, now)
             if usable:
@@ -113,6 +130,47 @@ class RequestScheduler:
             return self.pool.choose_by(source_key(client), now), cookie, _SOURCE
         self._by[_POLICY] += 1
         return self.pool.choose(now, (), target, client), cookie, _POLICY
+
+    def propose(
+        self, now: float, target: bytes, client: bytes, bound: Bound | None
+    ) -> tuple[ServerState | None, ChosenBy]:
+        """What `choose` would for a request without a cookie and session; nothing is counted."""
+        if bound is not None and bound.affinity is not None:
+            usable = self._usable(bound.affinity, now)
+            if usable:
+                return next((server for server in usable if not server.full), None), bound.by
+        return self.choose_again(now, (), target, client)
+
+    def is_bound_by_cookie(self, cookie: bytes | None, now: float, now_s: float) -> bool:
+        """Whether a request's cookie names a server that may be used."""
+        if self._injection is None:
+            return False
+        server_id = self._injection.read_request(cookie, now_s).server_id
+        server = None if server_id is None else self.pool.maybe_server(server_id)
+        return server is not None and self.pool.usable(server, now)
+
+    def maybe_instead(self, server: ServerState, by: ChosenBy, session: BoundSession, now: float) -> ServerState | None:
+        """The server that a session was bound to while `server` was chosen for it; None: that one, or one of no use."""
+        (other_id,) = session.affinity.servers or (server.id,)
+        other = self.pool.maybe_server(other_id)
+        if other is None or other is server or other.full or not self.pool.usable(other, now):
+            return None
+        self._by[by] -= 1
+        self._by[_SESSION_ID] += 1
+        return other
+
+    def _maybe_of_session(self, session: BoundSession, now: float) -> ServerState | None:
+        servers = session.affinity.servers
+        server = self.pool.maybe_server(servers[0]) if servers else None
+        if server is None:
+            outcome = SessionIdOutcome.SERVER_GONE
+        elif self.pool.usable(server, now):
+            outcome = SessionIdOutcome.HONOURED
+        else:
+            server, outcome = None, SessionIdOutcome.SERVER_DOWN
+        if session.by is _SESSION_ID:
+            self._sessions[outcome] += 1
+        return server
 
     def choose_again(
         self, now: float, tried: tuple[int, ...], target: bytes, client: bytes

@@ -65,6 +65,7 @@ class CachedStore:
         # overtaken it: what it brings is not copied.
         self._getting: dict[bytes, asyncio.Task[Record | None]] = {}
         self._making: dict[bytes, asyncio.Task[Record]] = {}
+        self._replacing: dict[bytes, asyncio.Task[Record]] = {}
         self._breaker = Breaker()
         self._calls = 0
         self._writes: list[OrderedDict[bytes, _Write]] = [OrderedDict() for _ in range(LANES)]
@@ -124,6 +125,13 @@ class CachedStore:
             return await self._once(self._making, key, lambda key: self._make(key, value, lifetime_s))
         self._figures.hits += 1
         return record
+
+    async def replace(self, key: bytes, before: Record, value: bytes, lifetime_s: float) -> Record:
+        """The record of a key that has this value instead of `before`, with the same end: of all who replace that at
+        once one does, and the others get what it has put there. If it is gone it is made with this lifetime; while the
+        store is away it is so for this worker only (version 0).
+        """
+        return await self._once(self._replacing, key, lambda key: self._replace(key, before, value, lifetime_s))
 
     # Writing.
 
@@ -237,6 +245,15 @@ class CachedStore:
             self._copies.keep(key, record, self._loop.time())
         return record
 
+    async def _replace(self, key: bytes, before: Record, value: bytes, lifetime_s: float) -> Record:
+        try:
+            record = await self._call(lambda store: _exchange(store, key, before, value, lifetime_s))
+        except StoreUnavailable:
+            record = Record(value=value, version=0, uses=0, left_s=lifetime_s)
+        if self._is_current(self._replacing, key):
+            self._keep(key, record)
+        return record
+
     def _is_current(self, tasks: dict[bytes, asyncio.Task[_T]], key: bytes) -> bool:
         """Whether the running task is still the one for its key; it is over then."""
         if tasks.get(key) is not asyncio.current_task():
@@ -247,6 +264,7 @@ class CachedStore:
     def _overtake(self, key: bytes) -> None:
         self._getting.pop(key, None)
         self._making.pop(key, None)
+        self._replacing.pop(key, None)
 
     def _keep(self, key: bytes, record: Record) -> None:
         self._overtake(key)
@@ -255,6 +273,7 @@ class CachedStore:
     def _forget(self) -> None:
         self._getting.clear()
         self._making.clear()
+        self._replacing.clear()
         self._copies.clear()
 
     async def _follow(self, store: SessionStore) -> None:
@@ -346,3 +365,17 @@ class CachedStore:
 
 async def _empty(store: SessionStore, *, key: bytes, version: int) -> None:
     await store.update(key, b"", version)
+
+
+async def _exchange(store: SessionStore, key: bytes, before: Record, value: bytes, lifetime_s: float) -> Record:
+    """One value for another; of a copy that did not come from the store (version 0) only the value is known."""
+    current = before if before.version else await store.get(key)
+    if current is not None and current.value == before.value:
+        try:
+            version = await store.update(key, value, current.version)
+        except Conflict:
+            pass
+        else:
+            return Record(value=value, version=version, uses=current.uses, left_s=current.left_s)
+    record, _ = await store.get_or_create(key, value, lifetime_s)
+    return record

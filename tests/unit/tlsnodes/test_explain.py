@@ -36,6 +36,7 @@ def ask(
     *,
     codec: TokenCodec | None = None,
     has_cookies: bool = True,
+    sessions: bool = False,
     bound: Bound | None = None,
     source: bool = False,
     now: float = 0.0,
@@ -44,6 +45,7 @@ def ask(
         pool=pool,
         policy="round_robin",
         injection=injection(codec) if has_cookies else None,
+        sessions=sessions,
         bound=bound,
         source=source,
     )
@@ -67,6 +69,8 @@ def test_rows_are_asked_in_order_until_one_decides() -> None:
     assert (bound.vserver, bound.server, bound.chosen_by, bound.refusal) == ("web", "s3", "cookie", None)
     free = ask(pool, b"a=1", bound=Bound(ChosenBy.TICKET, "forged"))
     assert steps(free) == [("cookie", "none", None), ("ticket", "forged", None), ("policy", "honoured", None)]
+    shows = ask(pool, b"a=1", sessions=True)
+    assert steps(shows) == [("cookie", "none", None), ("session_id", "not_asked", None), ("policy", "honoured", None)]
     assert (free.server, free.chosen_by, free.policy, free.refusal) == (None, "policy", "round_robin", None)
     assert steps(ask(pool, has_cookies=False)) == [("policy", "honoured", None)]
 
