@@ -21,6 +21,7 @@ class Method(StrEnum):
     """How the client identifies itself."""
 
     COOKIE = "cookie"
+    SESSION_ID = "session id of its application"
     TICKET_1_2 = "ticket, TLS 1.2"
     TICKET_1_3 = "ticket, TLS 1.3"
     SESSION_ID_1_2 = "session id, TLS 1.2"
@@ -28,13 +29,13 @@ class Method(StrEnum):
     @property
     def is_tls(self) -> bool:
         """Whether it is by resuming a TLS session."""
-        return self is not Method.COOKIE
+        return self not in (Method.COOKIE, Method.SESSION_ID)
 
     @property
     def keys(self) -> Sequence[Keys | None]:
         """What may have become of the key of what it shows."""
         match self:
-            case Method.COOKIE:
+            case Method.COOKIE | Method.SESSION_ID:
                 return (None,)
             case Method.TICKET_1_2 | Method.TICKET_1_3:
                 return tuple(Keys)
@@ -104,7 +105,7 @@ def cases() -> list[Case]:
     found = []
     for method, asked in product(Method, Asked):
         if not method.is_tls and asked is Asked.OTHER_NAME:
-            continue  # a browser's cookies go by name already
+            continue  # a browser's cookies go by name already, and an application's ids are its own under any
         for keys, server in product(method.keys, Server):
             found.append(Case(method=method, server=server, keys=keys, asked=asked))
     return found
@@ -116,7 +117,7 @@ def expected(case: Case) -> Outcome:
     own = is_accepted and case.server is not Server.GONE
     by = ChosenBy.POLICY
     if own:
-        by = ChosenBy.TICKET if case.method.is_tls else ChosenBy.COOKIE
+        by = {Method.COOKIE: ChosenBy.COOKIE, Method.SESSION_ID: ChosenBy.SESSION_ID}.get(case.method, ChosenBy.TICKET)
     # Resuming brings a new ticket, but no new id: without its server the client needs another session.
     can_resume = case.method.is_tls and (own or case.method is not Method.SESSION_ID_1_2)
     return Outcome(resumed=is_accepted and can_resume, own=own, by=by)
