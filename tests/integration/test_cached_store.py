@@ -213,7 +213,9 @@ async def test_a_store_that_hangs_costs_little_and_takes_revocations_when_it_is_
     assert (await ours.get_or_create(b"made", b"there", 60)).value == b"here"
     ours.put(b"put", b"1", 60)
     ours.revoke(b"shared", 60)
-    await until(lambda: figures(ours)["away"])
+    async with asyncio.timeout(WAIT_S):
+        while not figures(ours)["away"]:  # a file that is locked can be read: only calls at once fail in a row
+            await asyncio.gather(*(ours.get_or_create(b"more%d" % i, b"1", 0.1) for i in range(8)))
     for _ in range(1000):
         await ours.get_or_create(b"another", b"1", 60)
         assert await ours.get(b"shared") is None
