@@ -14,6 +14,7 @@ from typing import Any
 from pentaflow.files import read_node_configuration
 from pentaflow.node_configuration import NodeConfiguration
 from pentaflow.parsing import parse
+from pentaflow.session_ids import SessionIdTables
 from pentaflow.ticket_keys import TicketKeySet, VserverKeys
 from tlsnodes.channel import Caller
 from tlsnodes.listeners import Address
@@ -47,6 +48,7 @@ class WorkerProcess:
             configuration=configuration.model_dump_json(),
             number=self.number,
             workers=1,
+            session_ids=SessionIdTables(tables=()).model_dump_json(),
             store_file="",
             ticket_keys=TicketKeySet(version=1, vservers=vservers).model_dump_json(),
         )
