@@ -80,7 +80,7 @@ def configure(array: Array) -> None:
     """The servers of the topology are nodes as well: d1 is w1."""
     document = yaml.safe_load(array.files.configuration.read_text())
     servers = array.topology.of(Role.SERVER)
-    document["controller"]["health"] = HEALTH
+    document["controller"]["health"] |= HEALTH
     document["nodes"] += [
         {
             "name": f"d{host.number}",
