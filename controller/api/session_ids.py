@@ -71,7 +71,7 @@ async def list_session_ids(request: Request, _: Viewer) -> list[SessionIdsView]:
 @router.get("/{name}")
 async def get_table(request: Request, _: Viewer, name: Name) -> SessionIdTable:
     """What load balancers know of a vserver."""
-    return _running(request).session_ids.table(_find(request, name).vserver.name)
+    return _running(request).session_ids.table(_find(request, name))
 
 
 @router.post("/{name}/plan")

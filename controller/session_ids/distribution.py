@@ -122,9 +122,10 @@ class SessionIdDistribution:
         """A vserver's; empty before the first plan."""
         return self._allocations.get(vserver, EMPTY)
 
-    def table(self, vserver: str) -> SessionIdTable:
-        """What load balancers are to know of a vserver; KeyError: its ids are not allocated."""
-        return make_table(vserver, self.allocation(vserver), self.ranged()[vserver].default_server)
+    def table(self, ranged: Ranged) -> SessionIdTable:
+        """What load balancers are to know of a vserver."""
+        name = ranged.vserver.name
+        return make_table(name, self.allocation(name), ranged.default_server)
 
     def tables_version(self, vserver: str) -> int:
         """The oldest version of a vserver's table that any node goes by that may serve."""
@@ -228,7 +229,7 @@ class SessionIdDistribution:
     async def _give_all(self) -> None:
         nodes = {node.name: node for node in self._core.configuration.nodes if node.kind is NodeKind.TLS}
         self._given = {name: given for name, given in self._given.items() if name in nodes}
-        tables = SessionIdTables(tables=tuple(map(self.table, self.ranged())))
+        tables = SessionIdTables(tables=tuple(map(self.table, self.ranged().values())))
         if not tables.tables and not self._given:
             return
         text, now_s = tables.model_dump_json(), time.monotonic()

@@ -69,7 +69,6 @@ def fail_over_and_move(array: Array) -> dict[str, Any]:
             "assignment": "on_demand",
         }
         document["controller"]["election"] = {"hold_s": 1}
-        document["controller"]["health"] |= {"fall": 20}  # no node dies here, though this machine may be busy
         document["nodes"][2]["state"] = "maintenance"
 
     def assign_all(document: dict[str, Any]) -> None:

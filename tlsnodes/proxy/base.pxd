@@ -12,6 +12,7 @@ cdef class ProxyBase:
     cdef readonly VserverStatistics statistics
     cdef readonly set connections
     cdef readonly bint draining
+    cdef set tasks  # what waits for the store
     cdef object log
     cdef object budget  # `LogBudget`
     cdef double handshake_s, connect_s, response_s, tunnel_s
@@ -24,7 +25,10 @@ cdef class ProxyBase:
     cdef double wall(self) noexcept
     cdef int handshake_failed(self, str reason) except -1
     cdef int ended(self, connection) except -1
+    cdef int run(self, coroutine) except -1
     cdef bint admit(self, connection, bytes address) except -1
 
 
+# Of a client, for logs and servers; "unknown" if the socket did not say it.
+cdef str address_text(bytes packed)
 cdef long long bound(limit) except -1

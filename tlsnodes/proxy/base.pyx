@@ -1,5 +1,8 @@
 """What the proxies of all modes have in common: see base.pxd."""
 
+import asyncio
+from socket import AF_INET, AF_INET6, inet_ntop
+
 import structlog
 
 from tlsnodes.log_budget import LogBudget
@@ -38,6 +41,7 @@ cdef class ProxyBase:
         self.name = name
         self.statistics = statistics
         self.connections = set()
+        self.tasks = set()
         self.log = log
         self.budget = LogBudget()
         self.handshake_s = timeouts.handshake_s
@@ -85,6 +89,13 @@ cdef class ProxyBase:
         self.statistics.handshakes_failed[reason or "unknown"] += 1
         return 0
 
+    cdef int run(self, coroutine) except -1:
+        """Begin what waits for the store."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self.tasks.discard)
+        return 0
+
     cdef double wall(self) noexcept:
         """Seconds since the epoch."""
         cdef timespec time
@@ -113,6 +124,12 @@ cdef class ProxyBase:
     def clients(self):
         """Packed address and port of each client that is connected."""
         return [connection.client for connection in self.connections]
+
+
+cdef str address_text(bytes packed):
+    if not packed:
+        return "unknown"
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
 cdef long long bound(limit) except -1:

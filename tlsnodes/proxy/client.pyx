@@ -1,7 +1,5 @@
 """The client's side of the proxy: its requests in, one by one; what becomes of each is in tlsnodes.proxy.exchange."""
 
-from socket import AF_INET, AF_INET6, inet_ntop
-
 import structlog
 
 from pentaflow.addresses import with_port
@@ -14,6 +12,7 @@ from tlsnodes.http.proxy_protocol import TlsFacts, proxy_header
 from libc.stdint cimport uint8_t
 
 from tlsnodes.http.reader cimport DATA, END, HEAD, NEED_MORE, Event, RequestReader
+from tlsnodes.proxy.base cimport address_text
 from tlsnodes.proxy.exchange cimport Exchange
 from tlsnodes.proxy.server cimport ServerConnection
 from tlsnodes.proxy.vserver cimport VserverProxy
@@ -68,8 +67,7 @@ cdef class ClientConnection(Stream):
     def peer(self):
         """The client's address, as text."""
         if self.peer_text is None:
-            family = AF_INET if len(self.address) == 4 else AF_INET6
-            self.peer_text = inet_ntop(family, self.address) if self.address else "unknown"
+            self.peer_text = address_text(self.address)
         return self.peer_text
 
     def proxy_header(self, destination):

@@ -4,8 +4,6 @@ A client's ClientHello is read whole and names its pool; a server of that gets w
 sides get what the other one sends.
 """
 
-from ipaddress import ip_address
-
 import structlog
 
 from pentaflow.addresses import with_port
@@ -18,6 +16,7 @@ from tlsnodes.statistics import Persisted
 
 from libc.stdint cimport uint8_t
 
+from tlsnodes.proxy.base cimport address_text
 from tlsnodes.proxy.passthrough cimport PassthroughProxy
 from tlsnodes.stream.stream cimport PEER_CLOSED, Stream
 
@@ -63,7 +62,7 @@ cdef class PassedConnection(Stream):
     @property
     def peer(self):
         """The client's address, as text."""
-        return str(ip_address(self.address)) if self.address else "unknown"
+        return address_text(self.address)
 
     # ---- what the poller calls
 

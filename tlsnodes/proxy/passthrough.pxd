@@ -12,11 +12,9 @@ cdef class PassthroughProxy(ProxyBase):
     cdef public object session_ids  # `SessionIdTable` of its own pool; None without one
     cdef readonly bint source
     cdef readonly object learnt  # `LearntSessions`; None: none are learnt
-    cdef set tasks
     cdef dict ways  # pool's name → server id → `Route`
     cdef PassthroughProxy successor  # None as long as it has no other
 
     cdef PassthroughProxy current(self)
-    cdef int run(self, coroutine) except -1
     cdef object choose(self, PassedConnection connection, tuple tried)
     cdef tuple choose_by_id(self, PassedConnection connection, tuple tried)

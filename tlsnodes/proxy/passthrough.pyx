@@ -1,7 +1,5 @@
 """A vserver whose TLS is passed on untouched: see passthrough.pxd."""
 
-import asyncio
-
 from tlsnodes.passthrough.ranges import find_server
 from tlsnodes.persistence.affinity import ChosenBy
 from tlsnodes.scheduling.ring import source_key
@@ -56,7 +54,6 @@ cdef class PassthroughProxy(ProxyBase):
         self.names = names
         self.source = source
         self.learnt = learnt
-        self.tasks = set()
         self.ways = ways
 
     @property
@@ -66,13 +63,6 @@ cdef class PassthroughProxy(ProxyBase):
 
     cdef int accept(self, int fd, bytes address, int port) except -1:
         (<PassedConnection>PassedConnection.__new__(PassedConnection)).begin(self, fd, address, port)
-        return 0
-
-    cdef int run(self, coroutine) except -1:
-        """Begin what waits for the store."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self.tasks.add(task)  # the loop itself keeps no reference
-        task.add_done_callback(self.tasks.discard)
         return 0
 
     cdef PassthroughProxy current(self):

@@ -13,7 +13,6 @@ cdef class VserverProxy(ProxyBase):
     cdef object scheduler
     cdef object injection
     cdef object sessions  # `ApplicationSessions`; None: session ids bind nobody
-    cdef set tasks  # what waits for the store
     cdef bint tickets_bind
     cdef object forwarding
     cdef object head_limits
@@ -26,5 +25,4 @@ cdef class VserverProxy(ProxyBase):
     cdef long long max_requests, max_body
     cdef long long in_progress  # requests
 
-    cdef int run(self, coroutine) except -1
     cdef int refused(self, str peer, int status, str sentence) except -1

@@ -1,7 +1,5 @@
 """One vserver of mode https or http as a worker runs it: see vserver.pxd."""
 
-import asyncio
-
 import structlog
 
 from tlsnodes.proxy.server import Backend
@@ -55,7 +53,6 @@ cdef class VserverProxy(ProxyBase):
         )
         self.injection = rules.injection
         self.sessions = rules.sessions
-        self.tasks = set()
         self.tickets_bind = rules.tls is not None and rules.tickets is not None
         self.forwarding = rules.forwarding
         self.head_limits = rules.head
@@ -103,13 +100,6 @@ cdef class VserverProxy(ProxyBase):
         for backend in known.values():
             backend.retire()
         self.backends = kept
-
-    cdef int run(self, coroutine) except -1:
-        """Begin what waits for the store."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self.tasks.add(task)  # the loop itself keeps no reference
-        task.add_done_callback(self.tasks.discard)
-        return 0
 
     cdef int refused(self, str peer, int status, str sentence) except -1:
         """Requests that are answered by the node itself; the access log has them, too, if there is one."""
