@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.hostile_node import resident_mib, worker_pid
+from support.hostile_node import connect_with_little_room, resident_mib, worker_pid
 from support.tlsnode import Handler, RunningNode, node_document, running_node, scripted_server, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -389,6 +389,28 @@ async def test_a_slow_reader_holds_its_server_back(tmp_path: Path) -> None:
         writer.transport.abort()
 
     await talk(tmp_path, big, use)
+
+
+async def test_a_server_that_closes_while_a_slow_reader_takes_its_answer(tmp_path: Path) -> None:
+    body = bytes(12_000_000)
+
+    async def use(node: RunningNode) -> None:
+        async def take() -> None:
+            reader, writer = await connect_with_little_room(node)
+            writer.write(REQUEST)
+            await reader.readuntil(b"\r\n\r\n")
+            received = 0
+            while received < len(body) and (data := await reader.read(1 << 16)):
+                received += len(data)
+            assert received == len(body)
+            writer.transport.abort()
+
+        async with asyncio.timeout(120):
+            for _ in range(5):
+                await asyncio.gather(*(take() for _ in range(4)))
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    await talk(tmp_path, always(head + body), use)
 
 
 async def test_a_slow_server_holds_its_client_back(tmp_path: Path) -> None:

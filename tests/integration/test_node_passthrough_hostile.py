@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.hellos import HELLOS
-from support.hostile_node import until_status
+from support.hostile_node import connect_with_little_room, until_status
 from support.passthrough import passing_node, passthrough_document, s_client, tls_nginx
 from support.tlsnode import RunningNode, scripted_server
 
@@ -150,3 +150,29 @@ async def test_a_client_that_reads_too_slowly_is_cut(tmp_path: Path) -> None:
             writer.write(HELLO)
             await until_status(node, lambda vserver: vserver["too_slow"] == 1 and not vserver["open_connections"])
             writer.close()
+
+
+async def test_a_server_that_closes_while_a_slow_reader_takes_its_answer(tmp_path: Path) -> None:
+    body = bytes(12_000_000)
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.write(body)
+
+    async with scripted_server(pour) as port:
+        document = passthrough_document(tmp_path, {"servers": [("a", port)]})
+        async with passing_node(tmp_path, document) as node:
+
+            async def take() -> None:
+                reader, writer = await connect_with_little_room(node, tls=False)
+                writer.write(HELLO)
+                writer.write_eof()
+                received = 0
+                while data := await reader.read(1 << 16):
+                    received += len(data)
+                assert received == len(body)
+                writer.close()
+
+            async with asyncio.timeout(120):
+                for _ in range(5):
+                    await asyncio.gather(*(take() for _ in range(4)))

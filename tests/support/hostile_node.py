@@ -94,13 +94,15 @@ def _memory_mib(pid: int, name: str) -> float:
 
 
 async def connect_with_little_room(
-    node: RunningNode, *, room: int = 16_384
+    node: RunningNode, *, room: int = 16_384, tls: bool = True
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A TLS connection whose kernel and reader hold little, so that who reads slowly takes slowly."""
+    """A connection whose kernel and reader hold little, so that who reads slowly takes slowly."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", node.port))
+    if not tls:
+        return await asyncio.open_connection(sock=sock, limit=room)
     trust = ssl.create_default_context(cafile=node.ca)
     return await asyncio.open_connection(sock=sock, ssl=trust, server_hostname="127.0.0.1", limit=room)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,6 +19,7 @@ from support.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 SECRET = bytes(range(32))
+_CRASH = re.compile(r"worker ended; .* status=-(?:4|6|7|8|11)\b")  # signals that the kernel or abort() sends
 
 
 def node_document(
@@ -159,6 +161,8 @@ async def running_node(
 ) -> AsyncIterator[RunningNode]:
     """Run `pentaflow node` with this configuration; at the end it is told to stop, and killed if it does not.
 
+    Whatever happens to its clients and servers, no worker may crash.
+
     Clients trust `ca`, which is the first vserver's own certificate unless given.
     """
     configuration = folder / "array.yaml"
@@ -195,6 +199,7 @@ async def running_node(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+    assert not _CRASH.search(log.read_text()), log.read_text()
 
 
 async def _accepts(address: str) -> bool:

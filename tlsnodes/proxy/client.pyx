@@ -440,8 +440,7 @@ cdef class ClientConnection(Stream):
         self.phase = LINGER
         self.input_over = True
         self.held = False
-        if exchange is not None:
-            self.exchange = None
+        if exchange is not None:  # we keep it: we may be called by it
             if exchange.active:
                 exchange.detach(False, "the client is gone" if exchange.status == 0 else "cut")
             exchange.client = None

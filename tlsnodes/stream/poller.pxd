@@ -24,10 +24,12 @@ cdef class Poller:
     cdef uint32_t registrations
     cdef list watchers  # by fd; None where nobody watches
     cdef list waiting
+    cdef list forgotten  # until nobody is within them any more
     cdef readonly double now  # monotonic seconds (CLOCK_MONOTONIC), taken once a run()
     cdef object shared  # what the streams of this poller have in common
 
-    # Edge-triggered for everything; the poller keeps a reference until remove() or forget().
+    # Edge-triggered for everything; the poller keeps a reference until remove() or forget(), and then until the turn
+    # ends: methods in C borrow their object, and one of a watcher's own may have led to it.
     cdef int add(self, Watcher watcher) except -1
     # The same for these events only, level-triggered unless EPOLLET is among them.
     cdef int add_for(self, Watcher watcher, uint32_t events) except -1

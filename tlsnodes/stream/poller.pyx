@@ -60,6 +60,7 @@ cdef class Poller:
         self.epoll_fd = self.wake_fd = -1
         self.watchers = []
         self.waiting = []
+        self.forgotten = []
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll_fd < 0:
             raise OSError(errno, "epoll_create1")
@@ -100,6 +101,9 @@ cdef class Poller:
         if watcher.registration == 0:
             return
         watcher.registration = 0
+        if not self.forgotten and not self.running:
+            _wake(self)
+        self.forgotten.append(watcher)
         self.watchers[watcher.fd] = None
 
     cdef int again(self, Watcher watcher) except -1:
@@ -141,6 +145,7 @@ cdef class Poller:
                 _dispatch(self, events, count)
                 if self.waiting:
                     _run_waiting(self)
+                self.forgotten.clear()
                 if self.linger_ms == 0 or self.epoll_fd < 0 or self.now >= until or (count == 0 and timeout_ms > 0):
                     return
                 timeout_ms = 0 if self.waiting else self.linger_ms
