@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pentaflow.credentials import check_certificates
 from pentaflow.persistence import StoreSettings
-from tlsnodes.store.redis import RedisStore
 from tlsnodes.store.sqlite import SqliteStore
 from tlsnodes.store.store import SessionStore
 
@@ -26,6 +25,8 @@ def open_store(settings: StoreSettings, file: Path | None, files: Mapping[Path, 
     timeout_s = settings.timeout_ms / 1000
     if file is not None:
         return SqliteStore(file, timeout_s=timeout_s, max_bytes=settings.max_mib << 20)
+    from tlsnodes.store.redis import RedisStore  # and the whole of redis-py
+
     assert settings.redis is not None
     password, ca = settings.password_file, settings.ca
     if ca is not None:
