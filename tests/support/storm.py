@@ -1,7 +1,7 @@
 """Clients that behave at random: well, or in one of the ways that hurt. What each does follows from the seed.
 
 Every request carries a token of its own, and the servers of `tell` answer with it, so that an answer that went to the
-wrong client is seen.
+wrong client is seen. What clients of a passthrough vserver get is the server's own answer, so its servers tell no lies.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from support.hostile_node import connect_raw
+from support.hostile_node import connect_raw, connect_with_little_room
 from support.tlsnode import RunningNode
 
 TIMEOUT_S = 60.0
+HUGE = 8_000_000  # more than kernels hold between two programs
 _OVER = (OSError, EOFError, ssl.SSLError)  # the connection broke, on one side or the other
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -46,6 +47,18 @@ async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         match manner:
             case b"large":
                 body = token * 20_000
+            case b"huge":  # and the connection is over, which nobody was told
+                body = token * (HUGE // len(token))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                return
+            case b"tunnel":
+                writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+                    if len(token) % 2:  # it is the server that ends it
+                        return
+                return
             case b"late":
                 await asyncio.sleep(0.02)
             case b"early":
@@ -79,8 +92,9 @@ _MANNERS = (*_GOOD, b"short", b"reset", b"gone", b"junk", b"twice")
 
 
 class _Client:
-    def __init__(self, node: RunningNode, seed: int, number: int, seen: Seen) -> None:
+    def __init__(self, node: RunningNode, seed: int, number: int, seen: Seen, passed: bool) -> None:
         self.node = node
+        self.passed = passed
         self.random = random.Random(seed * 1_000_003 + number)
         self.number = number
         self.seen = seen
@@ -156,6 +170,35 @@ class _Client:
                 await self.take_answer(reader, token)
         writer.transport.abort()
 
+    async def slowly(self) -> None:
+        """An answer that fills all buffers, and whose server closes behind it; then another one, of a new server."""
+        reader, writer = await connect_with_little_room(self.node)
+        try:
+            for manner in (b"huge",) if self.passed else (b"huge", b"plain"):
+                token = self.token()
+                writer.write(self.request(token, manner))
+                await self.take_answer(reader, token)
+        except _OVER as error:
+            self.seen.wrong.append(f"a client that is slow: {error!r}")
+        finally:
+            writer.transport.abort()
+
+    async def tunnel(self) -> None:
+        """Another protocol, which echoes, and which either side leaves at any point."""
+        reader, writer = await self.node.connect()
+        token = self.token()
+        writer.write(b"GET /%b/tunnel HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n" % token)
+        with suppress(*_OVER):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 101 "):
+                self.seen.wrong.append(f"{token!r} was answered with {head!r}")
+            sent = token * self.random.randint(1, 20_000)
+            writer.write(sent)
+            echo = await reader.readexactly(self.random.randint(0, len(sent)))
+            if not sent.startswith(echo):
+                self.seen.wrong.append(f"{token!r} was echoed as {echo[:100]!r}")
+        await self.leave(writer)
+
     async def gone_in_handshake(self) -> None:
         """A part of what opens a handshake, or garbage."""
         _, writer = await connect_raw(self.node)
@@ -211,10 +254,12 @@ class _Client:
         writer.transport.abort()
 
     async def behave(self) -> None:
-        behaviours: tuple[Callable[[], Awaitable[None]], ...] = (
-            *(self.well, self.well, self.with_bad_servers, self.ahead, self.gone_in_handshake),
+        behaviours: list[Callable[[], Awaitable[None]]] = [
+            *(self.well, self.well, self.ahead, self.slowly, self.tunnel, self.gone_in_handshake),
             *(self.gone_in_head, self.gone_in_body, self.gone_waiting, self.gone_reading),
-        )
+        ]
+        if not self.passed:
+            behaviours.append(self.with_bad_servers)
         behaviour = self.random.choice(behaviours)
         self.seen.behaved[behaviour.__name__] += 1
         try:
@@ -226,14 +271,20 @@ class _Client:
             self.seen.wrong.append(f"client {self.number} ({behaviour.__name__}) could not connect: {error!r}")
 
 
-async def storm(node: RunningNode, *, seed: int, clients: int, at_once: int = 60, first: int = 0) -> Seen:
-    """So many clients, one after the other, `at_once` at a time, numbered from `first`."""
+async def storm(
+    node: RunningNode, *, seed: int, clients: int, at_once: int = 60, first: int = 0, passed: bool = False
+) -> Seen:
+    """So many clients, one after the other, `at_once` at a time, numbered from `first`.
+
+    Args:
+        passed: the vserver passes TLS on.
+    """
     seen = Seen()
     numbers = iter(range(first, first + clients))
 
     async def clients_in_turn() -> None:
         for number in numbers:
-            await _Client(node, seed, number, seen).behave()
+            await _Client(node, seed, number, seen, passed).behave()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):

@@ -216,7 +216,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def scripted_server(handler: Handler) -> AsyncIterator[int]:
+async def scripted_server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A back end that does what `handler` does with each connection, which is closed after it; yields the port."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -224,12 +224,12 @@ async def scripted_server(handler: Handler) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await handler(reader, writer)
         writer.close()
         tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
