@@ -13,6 +13,7 @@ from typing import Any
 
 from pentaflow import sandbox
 from pentaflow.demo.array import Array, running
+from support.processes import assert_no_crash
 
 
 def inside(function: Callable[[Array], dict[str, Any]], folder: Path, *, topology: str = "inline") -> dict[str, Any]:
@@ -27,6 +28,8 @@ def inside(function: Callable[[Array], dict[str, Any]], folder: Path, *, topolog
         started=lambda _pid: None,
     )
     assert status == 0, f"{function.__name__} ended with status {status}; the logs are in {folder}"
+    for log in folder.rglob("*.log"):
+        assert_no_crash(log)
     document: dict[str, Any] = json.loads(result.read_text())
     return document
 

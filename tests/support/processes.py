@@ -1,15 +1,17 @@
-"""`pentaflow …` as a process of a test."""
+"""`pentaflow …` as a process of a test, which may fail but not crash."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
+_CRASH = re.compile(r"worker ended; .* status=-(?:4|6|7|8|11)\b.*")  # the signals of the kernel and of abort()
 
 
 @asynccontextmanager
@@ -33,3 +35,9 @@ async def pentaflow(log: Path, *arguments: str | Path) -> AsyncIterator[asyncio.
             except TimeoutError:
                 process.kill()
                 await process.wait()
+    assert_no_crash(log)
+
+
+def assert_no_crash(log: Path) -> None:
+    """Of no worker of a node that wrote this log: another one takes its place, so that nobody else may notice."""
+    assert not (found := _CRASH.search(log.read_text(errors="replace"))), f"{log}: {found[0]}"

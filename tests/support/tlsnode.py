@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,10 +15,10 @@ from typing import Any
 
 from support.certificates import make_certificate
 from support.ports import free_port
+from support.processes import assert_no_crash
 
 _ROOT = Path(__file__).parents[2]
 SECRET = bytes(range(32))
-_CRASH = re.compile(r"worker ended; .* status=-(?:4|6|7|8|11)\b")  # signals that the kernel or abort() sends
 
 
 def node_document(
@@ -199,7 +198,7 @@ async def running_node(
             except TimeoutError:
                 process.kill()
                 await process.wait()
-    assert not _CRASH.search(log.read_text()), log.read_text()
+    assert_no_crash(log)
 
 
 async def _accepts(address: str) -> bool:
