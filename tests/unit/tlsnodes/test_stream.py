@@ -324,3 +324,14 @@ def test_streams_and_file_descriptors_go_with_their_last_reference(poller: Polle
     gc.collect()
     assert [reference() for reference in gone] == [None] * 3
     assert open_descriptors() == before - 2  # the poller's own two are closed as well
+
+
+def test_who_is_closed_lives_until_the_turn_is_over(poller: Poller) -> None:
+    recorder, peer = attached(poller)
+    stream = weakref.ref(recorder.stream)
+    recorder.stream.close()  # which also calls the poller, if it is not there
+    del recorder
+    assert stream() is not None
+    run_idle(poller)
+    assert stream() is None
+    peer.close()
