@@ -163,7 +163,7 @@ class Array:
             group.create_task(self.connection_poller.run())
             group.create_task(self._tick())
             group.create_task(self._keep_hash_keys())
-            group.create_task(self._elect(group))
+            group.create_task(self._elect())
             group.create_task(self._advance())
             group.create_task(self.key_distribution.run())
             group.create_task(self.session_ids.run())
@@ -251,7 +251,7 @@ class Array:
                 return None
             await asyncio.sleep(STORE_RETRY_S)
 
-    async def _elect(self, group: asyncio.TaskGroup) -> None:
+    async def _elect(self) -> None:
         """Keep the election going; a switch that hangs keeps only its own announcements waiting."""
         while True:
             now_ns = time.monotonic_ns()
@@ -259,7 +259,7 @@ class Array:
             for changes in self.core.elect(now_ns):
                 self.dispatch(changes)
             for announcement in self.core.announcements(now_ns):
-                group.create_task(sessions[announcement.switch].announce(announcement.frames))
+                sessions[announcement.switch].announce(announcement.frames)
             await asyncio.sleep(ELECTION_INTERVAL_S)
 
     async def _advance(self) -> None:

@@ -30,7 +30,7 @@ from controller.entries import LEARN_DIGEST, TABLES, Key, Kind
 from controller.on_demand import REASON_UNASSIGNED, Fate, HeldPackets
 from controller.pipeline import Pipeline
 from controller.prober import MAX_PROBES_PER_S, PacketOut, Prober
-from controller.probes import Probes, Report, Send
+from controller.probes import Probes, Report
 from controller.reading import ReadFailed, SwitchReader, channel_credentials, open_reader
 from pentaflow.config import Switch
 from pentaflow.errors import PipelineMismatchError
@@ -46,6 +46,8 @@ ADOPTION_POLL_S = 0.05
 _LET_GO_POLL_S = 0.01
 # Messages from the switch that may wait while the controller is busy; what is beyond is dropped and comes again.
 QUEUE_SIZE = 4096
+# Announcements that may wait for a switch; those of more VIPs than this come again a second later.
+ANNOUNCEMENTS = 1024
 _LOGGED_ERRORS = 5
 _PACKET_OUT_RESERVED = {"submit_to_ingress": 0, "unused_pad": 0}
 _PACKET_OUT_SUBMITTED = {"egress_port": 0, "submit_to_ingress": 1, "unused_pad": 0}
@@ -119,7 +121,7 @@ class SwitchSession:
         self._is_writing = False
         self._election_id = 0
         self._superseded = False
-        self._announce: Send | None = None
+        self._announcements: asyncio.Queue[Sequence[bytes]] = asyncio.Queue(ANNOUNCEMENTS)
         self._probes: Probes | None = None
         self._reader: SwitchReader | None = None
         # grpc.aio takes one write to a stream at a time: a second one breaks the stream.
@@ -232,7 +234,7 @@ class SwitchSession:
 
     def _disconnected(self, reason: str) -> None:
         was_connected = self.state is not SessionState.DISCONNECTED
-        self.state, self._accepts, self._announce = SessionState.DISCONNECTED, False, None
+        self.state, self._accepts = SessionState.DISCONNECTED, False
         self._probes = self._reader = None
         self.held.give_up()
         if was_connected:
@@ -252,14 +254,14 @@ class SwitchSession:
             log.warning("switch is controlled by another controller", switch=self.name)
             return
         self.state, self.error = SessionState.RECONCILING, ""
-        send = partial(self._send, connection)
-        self._announce = send
-        probes = self._probes = Probes(self._make_prober(), send, self._report_probe)
+        probes = self._probes = Probes(self._make_prober(), partial(self._send, connection), self._report_probe)
+        announcements = self._announcements = asyncio.Queue(ANNOUNCEMENTS)
         connection.create_task(self._read_packets(connection, probes))
         connection.create_task(self._read_digests(connection))
         connection.create_task(self._read_idle_notices(connection))
         connection.create_task(self._keep_written(connection, probes))
         connection.create_task(self._send_on(connection))
+        connection.create_task(self._send_announcements(connection, announcements))
 
     async def let_go(self, given_up: Iterable[Changes]) -> bool:
         """The switch is no longer configured: write these changes and nothing else, then `run` is to be cancelled.
@@ -279,10 +281,11 @@ class SwitchSession:
                     await asyncio.sleep(_LET_GO_POLL_S)
         return False
 
-    async def announce(self, frames: Sequence[bytes]) -> None:
-        """Send frames out of every port, if the switch is there."""
-        if self._announce and self.state is SessionState.READY:
-            await self._announce([PacketOut(port=port, frame=f) for port in self._switch.ports for f in frames])
+    def announce(self, frames: Sequence[bytes]) -> None:
+        """Send frames out of every port, if the switch is there and has not got too many of them to send."""
+        if self.state is SessionState.READY:
+            with suppress(asyncio.QueueFull):
+                self._announcements.put_nowait(frames)
 
     # From the switch.
 
@@ -332,6 +335,11 @@ class SwitchSession:
                 await connection.write(
                     [P4PacketOut(packet.frame, egress_port=packet.port, **_PACKET_OUT_RESERVED) for packet in packets]
                 )
+
+    async def _send_announcements(self, connection: Connection, waiting: asyncio.Queue[Sequence[bytes]]) -> None:
+        while True:
+            frames = await waiting.get()
+            await self._send(connection, [PacketOut(port=port, frame=f) for port in self._switch.ports for f in frames])
 
     async def _send_on(self, connection: Connection) -> None:
         """Give packets back to the switch whose bucket has a slot now: they go the way of all that follow them."""

@@ -16,6 +16,7 @@ from finsy.proto import p4r, p4r_grpc
 from controller import app
 from controller.addresses import probe_mac, vip_mac
 from controller.app import run_controller
+from controller.core import Announcement, Core
 from controller.diff import Operation, Update
 from controller.entries import Entry, Key, Kind
 from controller.pipeline import load_pipeline
@@ -109,6 +110,20 @@ async def test_a_restarted_switch_is_filled_again(array: VirtualArray) -> None:
         async with running_switch(address):
             await all_up(client)
             assert await read_back(address) == first
+
+
+async def test_a_switch_that_goes_while_vips_are_announced_costs_its_session_only(
+    array: VirtualArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = [Announcement(switch="s1", frames=(bytes(60),))]
+    monkeypatch.setattr(Core, "announcements", lambda _core, _now_ns: endless)
+    monkeypatch.setattr(app, "ELECTION_INTERVAL_S", 0.003)
+    address = address_of(array.configuration)
+    async with running_controller(array.configuration) as client:
+        for times in range(1, 4):
+            async with running_switch(address):
+                await all_up(client)
+            await has_event(client, "switch_lost", times)
 
 
 async def test_foreign_entries_go_and_missing_ones_return(array: VirtualArray) -> None:
