@@ -204,7 +204,7 @@ class KeyDistribution:
         keys = self._core.ticket_keys
         try:
             version = await _put(node, handed_out, self._tls)
-        except (httpx.HTTPError, TimeoutError, ValueError, ConfigurationError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError, ConfigurationError) as error:
             keys.failed(node.name, str(error) or type(error).__name__)
         else:
             keys.acknowledge(node.name, version, time.monotonic_ns())
@@ -215,7 +215,7 @@ async def _put(node: Node, keys: TicketKeySet, tls: ssl.SSLContext | None) -> in
 
     Raises:
         ConfigurationError: they would go over the network in clear.
-        httpx.HTTPError, TimeoutError, ValueError: the node does not take them.
+        httpx.HTTPError, TimeoutError, ValueError, RecursionError: the node does not take them.
     """
     address = node.management
     assert address is not None  # the schema has made sure
@@ -226,7 +226,8 @@ async def _put(node: Node, keys: TicketKeySet, tls: ssl.SSLContext | None) -> in
         response = await client.put(url, content=keys.model_dump_json(), headers={"Content-Type": "application/json"})
     if response.status_code != httpx.codes.OK:
         raise ValueError(response.text[:200].strip() or f"status {response.status_code}")
-    version = response.json().get("version")
-    if not isinstance(version, int):
-        raise ValueError("an answer without a version")
-    return version
+    match response.json():
+        case {"version": int(version)}:
+            return version
+        case _:
+            raise ValueError("an answer without a version")

@@ -25,6 +25,7 @@ from pentaflow.mutual import client_context
 
 HEARTBEAT = "uptime_s"
 MAX_STATUS_BYTES = 1 << 20
+MAX_DIGITS = 20  # of an integer: what counts bytes for a century has fewer
 
 Report = Callable[[int, Outcome], None]
 
@@ -143,7 +144,7 @@ async def _connect(address: HostPort) -> None:
 
 
 async def _fetch(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """The JSON object at a URL; ValueError if it is something else or too long."""
+    """The JSON object at a URL; ValueError if it is something else, too long or too deep."""
     async with client.stream("GET", url) as response:
         response.raise_for_status()
         body = b""
@@ -151,7 +152,16 @@ async def _fetch(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
             body += chunk
             if len(body) > MAX_STATUS_BYTES:
                 raise ValueError(f"a status of more than {MAX_STATUS_BYTES} bytes")
-    document = json.loads(body)
+    try:
+        document = json.loads(body, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("a status that is nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError("a status that is not a JSON object")
     return document
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number of more than {MAX_DIGITS} digits")
+    return int(text)

@@ -25,17 +25,21 @@ class UnknownTickets:
         self._samples: dict[tuple[str, str], deque[_Sample]] = {}
 
     def take(self, node: str, document: Mapping[str, Any], at_ns: int) -> None:
-        """A node has said this, `at_ns` on the monotonic clock."""
-        for vserver in document.get("vservers", ()):
-            tickets = vserver.get("tls_tickets", {})
-            sample = _Sample(at_ns, tickets.get("unknown_key", 0), tickets.get("resumed", 0))
-            samples = self._samples.setdefault((node, vserver["name"]), deque())
-            if samples and (samples[-1].unknown > sample.unknown or samples[-1].resumed > sample.resumed):
-                samples.clear()  # it was started again
-            if not samples or samples[-1].at_ns < at_ns:
-                samples.append(sample)
-            while samples[0].at_ns < at_ns - WINDOW_NS:
-                samples.popleft()
+        """A node said this, `at_ns` on the monotonic clock; parts that are not as they should be are passed over."""
+        rows = document.get("vservers")
+        for row in rows if isinstance(rows, list) else ():
+            match row:
+                case {"name": str(name), "tls_tickets": {"unknown_key": int(unknown), "resumed": int(resumed)}}:
+                    self._count((node, name), _Sample(at_ns, unknown, resumed))
+
+    def _count(self, key: tuple[str, str], sample: _Sample) -> None:
+        samples = self._samples.setdefault(key, deque())
+        if samples and (samples[-1].unknown > sample.unknown or samples[-1].resumed > sample.resumed):
+            samples.clear()  # it was started again
+        if not samples or samples[-1].at_ns < sample.at_ns:
+            samples.append(sample)
+        while samples[0].at_ns < sample.at_ns - WINDOW_NS:
+            samples.popleft()
 
     def keep(self, nodes: set[str]) -> None:
         """Only these are configured now."""

@@ -78,11 +78,13 @@ async def test_a_status_is_kept() -> None:
         (HEAD + b"rubbish", "Expecting value"),
         (HEAD + b"\xff\xfe\xfd", "decode"),
         (HEAD + b" " * (MAX_STATUS_BYTES + 1), "a status of more than 1048576 bytes"),
+        (HEAD + b"[" * 100_000, "a status that is nested too deeply"),
+        (HEAD + b'{"connections": 1%b}' % (b"0" * 400), "a number of more than 20 digits"),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "503"),
         (b"\0\0\0", ""),
         (None, ""),
     ],
-    ids=["an array", "no JSON", "no UTF-8", "too long", "503", "no HTTP", "silence"],
+    ids=["an array", "no JSON", "no UTF-8", "too long", "too deep", "a huge number", "503", "no HTTP", "silence"],
 )
 async def test_anything_else_is_a_failure_that_says_why(response: bytes | None, failure: str) -> None:
     async with answering(response) as port:

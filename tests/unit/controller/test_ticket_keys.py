@@ -203,6 +203,22 @@ def test_many_unknown_keys_within_a_minute_are_an_alarm() -> None:
     assert unknown.reasons() == {}
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"vservers": 1},
+        {"vservers": [1, {"tls_tickets": {"unknown_key": 99, "resumed": 0}}]},
+        {"vservers": [{"name": "web", "tls_tickets": {"unknown_key": "99", "resumed": 0}}]},
+        {"vservers": [{"name": ["web"], "tls_tickets": {"unknown_key": 99, "resumed": 0}}]},
+    ],
+)
+def test_what_is_no_status_says_nothing_of_tickets(bad: dict[str, object]) -> None:
+    unknown = UnknownTickets()
+    for at_s in (0, 1):
+        unknown.take("n1", bad, at_s * S)
+    assert unknown.reasons() == {}
+
+
 def test_an_alarm_says_which_node_is_shown_unknown_keys() -> None:
     leader = Leader()
     for unknown, at_s in ((0, 1), (50, 2)):
