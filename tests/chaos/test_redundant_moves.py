@@ -69,6 +69,8 @@ def fail_over_and_move(array: Array) -> dict[str, Any]:
             "assignment": "on_demand",
         }
         document["controller"]["election"] = {"hold_s": 1}
+
+    def take_out(document: dict[str, Any]) -> None:
         document["nodes"][2]["state"] = "maintenance"
 
     def assign_all(document: dict[str, Any]) -> None:
@@ -79,8 +81,9 @@ def fail_over_and_move(array: Array) -> dict[str, Any]:
 
     configure(array, prepare)
     Scenario(array).up()
+    push(array, take_out)  # it has its ticket keys by now: who is out of service and has none counts as down
+    wait_for("n3 is out", lambda: "n3" not in shares(array), timeout_s=TIMEOUT_S)
     wait_active(array, S1)
-    before = {event["id"] for event in array.rest("/events")}  # n3, in maintenance, may be down until it has its keys
     url = f"https://{array.topology.vips[0].hostname}/moves"
     result: dict[str, Any] = {}
 
@@ -123,11 +126,7 @@ def fail_over_and_move(array: Array) -> dict[str, Any]:
         "third_split": in_split_buckets(array, third, splits),
         "third_broken": size(broken(third)),
         "third_broken_split": in_split_buckets(array, broken(third), splits),
-        "node_events": [
-            event
-            for event in array.rest("/events")
-            if event["id"] not in before and event["kind"] in ("node_down", "moves_forced")
-        ],
+        "node_events": [e["kind"] for e in array.rest("/events") if e["kind"] in ("node_down", "moves_forced")],
     }
 
 

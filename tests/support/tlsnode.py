@@ -223,7 +223,7 @@ async def scripted_server(handler: Handler, tls: ssl.SSLContext | None = None) -
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await handler(reader, writer)
         writer.close()
         tasks.discard(task)
